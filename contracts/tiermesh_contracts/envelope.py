@@ -24,8 +24,8 @@ def event_headers(
 ) -> dict[str, str]:
     """Headers of one record.
 
-    `source` is the service or producer, `event_id` is unique within it and derived from the message, so that a
-    redelivery repeats it; `correlation_id` is the request id.
+    `source` is the service or producer; `event_id` is unique within it and derived from the message, so that
+    a redelivery repeats it; `correlation_id` is the request id.
     """
     headers = {
         "ce_specversion": "1.0",

@@ -2,7 +2,7 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -16,7 +16,8 @@ DEADLINE_MS_DEFAULT = 60_000
 AUTO = "auto"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-RequestId = UUID
+MetadataKey = Annotated[str, StringConstraints(max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=256)]
 
 
 class Privacy(StrEnum):
@@ -72,10 +73,7 @@ class InferenceRequest(Message):
     on_budget: OnBudget = OnBudget.DEFER
     lineage: Lineage | None = None
     reply_to: str = RESULTS.name
-    metadata: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=256)]],
-        Field(max_length=16),
-    ] = {}
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(default_factory=dict)
 
     @field_validator("request_id")
     @classmethod
@@ -111,9 +109,20 @@ class InferenceRequest(Message):
         return self.lineage.root_id if self.lineage else self.request_id
 
     @property
+    def origin(self) -> "Origin":
+        return Origin(self, 0)
+
+    @property
     def body_sha256(self) -> str:
         """Hash of the canonical bytes: the same id with another body is another request in disguise."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+class Origin(NamedTuple):
+    """The request a message is about: whom a result is owed."""
+
+    request: InferenceRequest
+    redrive: int
 
 
 class AcceptedRequest(Part):
@@ -127,8 +136,12 @@ class AcceptedRequest(Part):
     expires_at_ms: int
     privacy: Privacy
     """Resolved: never absent."""
-    timings_ms: dict[str, int] = {}
+    timings_ms: dict[str, int] = Field(default_factory=dict)
     """Milliseconds by hop, in the order travelled."""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.request, self.redrive)
 
     @property
     def may_leave(self) -> bool:
@@ -146,3 +159,7 @@ class LocalWork(Message):
 
     accepted: AcceptedRequest
     routing: RoutingDecision
+
+    @property
+    def origin(self) -> Origin:
+        return self.accepted.origin

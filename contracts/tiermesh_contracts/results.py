@@ -85,7 +85,7 @@ class InferenceResult(Message):
     reservation_id: str | None = None
     attempts: int = 0
     """Frontier attempts, whatever became of them."""
-    timings_ms: dict[str, int] = {}
+    timings_ms: dict[str, int] = Field(default_factory=dict)
     routing: RoutingDecision | None = None
     detail: str | None = None
     """One line for people; nothing to match on."""

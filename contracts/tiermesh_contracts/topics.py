@@ -1,4 +1,4 @@
-"""The registry of topics: data only. Everything that creates, writes or reads a topic takes its name from here."""
+"""The registry of topics: data only. Whatever creates, writes or reads a topic takes its name from here."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -48,9 +48,7 @@ REQUESTS = Topic("mesh.requests.v1", "tenant or conversation", ("producers",), (
 LOCAL: Final[dict[Pool, Topic]] = {
     pool: Topic(f"mesh.local.{pool}.v1", "request id", ("router",), _LOCAL_READERS) for pool in POOLS
 }
-ESCALATIONS = Topic(
-    "mesh.escalations.v1", "tenant", ("router", "local-inference", "escalation"), ("budget-guard",)
-)
+ESCALATIONS = Topic("mesh.escalations.v1", "tenant", ("router", "local-inference", "escalation"), ("budget-guard",))
 GRANTS = Topic("mesh.grants.v1", "att", ("budget-guard",), ("escalation",))
 DEFERRED = Topic(
     "mesh.deferred.v1", "att", ("budget-guard",), ("budget-guard",), partitions_fixed=True, cleanup="compact"
@@ -64,7 +62,12 @@ OUTCOMES = Topic(
     retention_ms=30 * DAY_MS,
 )
 RESULTS = Topic(
-    "mesh.results.v1", "request id", _ANSWERING, ("producers",), partitions_fixed=True, retention_ms=30 * DAY_MS
+    "mesh.results.v1",
+    "request id",
+    _ANSWERING,
+    ("producers",),
+    partitions_fixed=True,
+    retention_ms=30 * DAY_MS,
 )
 LEDGER = Topic(
     "mesh.ledger.v1",
@@ -110,7 +113,14 @@ def dead_letters(topic: str) -> str:
 def dead_letter_topics() -> tuple[Topic, ...]:
     """A dead-letter topic for each topic that a service reads."""
     return tuple(
-        Topic(dead_letters(t.name), "as source", ("chassis",), ("operators",), partitions=1, retention_ms=30 * DAY_MS)
+        Topic(
+            dead_letters(t.name),
+            "as source",
+            ("chassis",),
+            ("operators",),
+            partitions=1,
+            retention_ms=30 * DAY_MS,
+        )
         for t in TOPICS
         if t.readers != ("producers",) and t not in {OPENINGS, FEEDBACK}
     )

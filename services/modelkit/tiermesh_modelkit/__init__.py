@@ -1,0 +1,1 @@
+"""Model folders: trained from examples, verified before loading, run by onnxruntime."""

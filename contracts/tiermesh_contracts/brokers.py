@@ -1,0 +1,44 @@
+"""What a broker can do, asked once at start.
+
+Apache Kafka is the reference. The embedded broker is Kafka-compatible but has no producer ids, and answers an
+idle fetch only after half of its longest wait, whatever arrives meanwhile.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+EMBEDDED_CLUSTER_ID: Final = "tiermesh-embedded"
+
+
+class BrokerUnreachable(ConnectionError):
+    """No broker answered at the given address."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerTraits:
+    idempotence: bool
+    """True where the broker gives producer ids, so that a resent batch is written once."""
+    fetch_max_wait_ms: int
+
+
+KAFKA = BrokerTraits(idempotence=True, fetch_max_wait_ms=500)
+EMBEDDED = BrokerTraits(idempotence=False, fetch_max_wait_ms=10)
+
+
+async def broker_traits(bootstrap: str) -> BrokerTraits:
+    """Ask the broker at `bootstrap` (`host:port[,host:port]`) who it is.
+
+    Raises `BrokerUnreachable` with one clear line where none answers.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+    except (KafkaError, OSError, ValueError) as error:
+        raise BrokerUnreachable(f"no Kafka broker answers at {bootstrap}: {error}") from error
+    finally:
+        await admin.close()
+    return EMBEDDED if cluster["cluster_id"] == EMBEDDED_CLUSTER_ID else KAFKA

@@ -1,0 +1,175 @@
+"""The producer's client: publish a request, get its one result. Needs the base install alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from pydantic import ValidationError
+
+from tiermesh_contracts.brokers import BrokerTraits, broker_traits
+from tiermesh_contracts.envelope import event_headers
+from tiermesh_contracts.firsts import FirstResults
+from tiermesh_contracts.requests import InferenceRequest
+from tiermesh_contracts.results import InferenceResult
+from tiermesh_contracts.topics import MESSAGE_BYTES_MAX, REQUESTS, RESULTS
+
+RESULTS_UNREAD_MAX = 10_000
+
+
+class TopicMissing(LookupError):
+    """A result topic does not exist."""
+
+
+class MeshClient:
+    """Publishes requests and reads results.
+
+        async with MeshClient("localhost:9092") as mesh:
+            result = await mesh.ask(InferenceRequest(request_id=new_request_id(), tenant="acme", input="..."))
+
+    The result topics are read from the moment of entering, without a consumer group: every client sees every
+    result, keeps the first per request, and drops repeats (`repeats` counts them). Memory is bounded: where
+    `results()` is not read, reading stops at 10,000 waiting results, except for those that `ask` waits for.
+    """
+
+    def __init__(
+        self, bootstrap: str, *, source: str = "producer", result_topics: tuple[str, ...] = (RESULTS.name,)
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._source = source
+        self._result_topics = result_topics
+        self._firsts = FirstResults()
+        self._waiting: dict[UUID, asyncio.Future[InferenceResult]] = {}
+        self._unread: asyncio.Queue[InferenceResult] = asyncio.Queue(RESULTS_UNREAD_MAX)
+        self._streaming = False
+        self._producer: AIOKafkaProducer | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Raises `BrokerUnreachable` or `TopicMissing`, each with a line that says what to do."""
+        traits = await broker_traits(self._bootstrap)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=traits.idempotence,
+            linger_ms=5,
+            max_request_size=MESSAGE_BYTES_MAX,
+        )
+        await self._producer.start()
+        self._consumer = await self._read_from_now(traits)
+        self._reader = asyncio.create_task(self._read(self._consumer))
+        self._reader.add_done_callback(self._fail_waiting)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def submit(
+        self, request: InferenceRequest, *, key: str | None = None, traceparent: str | None = None
+    ) -> UUID:
+        """Publish; returns once the brokers have it (`acks=all`).
+
+        `key` orders requests of one conversation; absent, the tenant's name. Sending a request again after an
+        error is harmless: its id makes the repeat one with the first.
+
+        Raises `aiokafka.errors.KafkaError` where the brokers did not take it.
+        """
+        if self._producer is None:
+            raise RuntimeError("MeshClient is used inside 'async with'")
+        headers = event_headers(
+            request,
+            source=self._source,
+            event_id=str(request.request_id),
+            correlation_id=str(request.request_id),
+            time=datetime.now(UTC),
+            traceparent=traceparent,
+        )
+        await self._producer.send_and_wait(
+            REQUESTS.name,
+            request.to_bytes(),
+            key=(key or request.tenant).encode(),
+            headers=[(name, value.encode()) for name, value in headers.items()],
+        )
+        return request.request_id
+
+    async def ask(
+        self, request: InferenceRequest, *, timeout_s: float | None = None, traceparent: str | None = None
+    ) -> InferenceResult:
+        """Publish and wait for the terminal result.
+
+        Raises `TimeoutError` after `timeout_s`; absent, the request's deadline plus 30 s, by which time the
+        mesh has answered in one way or another.
+        """
+        future: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
+        self._waiting[request.request_id] = future
+        try:
+            await self.submit(request, traceparent=traceparent)
+            limit_s = request.deadline_ms / 1000 + 30 if timeout_s is None else timeout_s
+            return await asyncio.wait_for(future, limit_s)
+        finally:
+            del self._waiting[request.request_id]
+
+    async def results(self) -> AsyncIterator[InferenceResult]:
+        """Terminal results as they arrive, from the first call on, without those that `ask` waits for."""
+        self._streaming = True
+        while True:
+            yield await self._unread.get()
+
+    @property
+    def repeats(self) -> FirstResults:
+        """Counts of repeated results, alike (`duplicated`) and not (`conflicting`)."""
+        return self._firsts
+
+    async def _read_from_now(self, traits: BrokerTraits) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            *self._result_topics,
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=traits.fetch_max_wait_ms,
+        )
+        await consumer.start()
+        missing = set(self._result_topics) - {partition.topic for partition in consumer.assignment()}
+        if missing:
+            await consumer.stop()
+            raise TopicMissing(f"no topic {sorted(missing)} at {self._bootstrap}: run 'tiermesh topics create'")
+        await consumer.seek_to_end()
+        return consumer
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            batches = await consumer.getmany(timeout_ms=200)
+            for records in batches.values():
+                for record in records:
+                    await self._deliver(record.value)
+
+    def _fail_waiting(self, reader: asyncio.Task[None]) -> None:
+        """Nobody waits for a reader that died."""
+        error = None if reader.cancelled() else reader.exception()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error or ConnectionError("the client was closed while waiting"))
+
+    async def _deliver(self, raw: bytes | None) -> None:
+        try:
+            result = InferenceResult.from_bytes(raw or b"")
+        except ValidationError:
+            return  # not ours to judge: a result topic may hold what a newer mesh writes
+        if not self._firsts.offer(result):
+            return
+        future = self._waiting.get(result.request_id)
+        if future is not None and not future.done():
+            future.set_result(result)
+        elif self._streaming:
+            await self._unread.put(result)

@@ -1,0 +1,100 @@
+"""Dead letters: the original bytes untouched, a typed reason, and a result for whoever waits."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from aiokafka import ConsumerRecord
+
+from tiermesh_chassis.clock import Clock, now_ms
+from tiermesh_chassis.errors import PermanentError
+from tiermesh_chassis.publishing import Publisher
+from tiermesh_chassis.terminal import TerminalResults
+from tiermesh_contracts.envelope import RecordHeaders
+from tiermesh_contracts.failures import DeadLetter, DeadLetterReason
+from tiermesh_contracts.requests import Origin
+from tiermesh_contracts.results import InferenceResult, ResultReason, Status, Tier
+from tiermesh_contracts.topics import MESSAGE_BYTES_MAX, RESULTS, dead_letters
+
+log = structlog.get_logger(__name__)
+
+DETAIL_CHARS_MAX = 500
+
+
+class DeadLetters:
+    def __init__(self, service: str, publisher: Publisher, results: TerminalResults, clock: Clock = now_ms) -> None:
+        self._service = service
+        self._publisher = publisher
+        self._results = results
+        self._clock = clock
+
+    async def send(
+        self,
+        record: "ConsumerRecord[bytes, bytes]",
+        headers: RecordHeaders,
+        error: PermanentError,
+        origin: Origin | None,
+        *,
+        owes_result: bool,
+    ) -> None:
+        """Write the dead letter, then `failed(dead_lettered)` where the request can be read and a result is owed.
+
+        A reused id owes none: the request that had it first is answered on its own.
+        """
+        value: bytes | None = record.value
+        detail = error.detail[:DETAIL_CHARS_MAX]
+        if value is not None and len(value) > MESSAGE_BYTES_MAX - 65_536:
+            detail = f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}; too large to keep"
+            value = b""
+        who = _identity(origin, record.value)
+        letter = DeadLetter(
+            reason=error.reason,
+            detail=detail,
+            service=self._service,
+            source_topic=record.topic,
+            source_partition=record.partition,
+            source_offset=record.offset,
+            failed_at=datetime.fromtimestamp(self._clock() / 1000, UTC).isoformat(),
+            request_id=str(who[1]) if who else None,
+            tenant=who[0] if who else None,
+            redrive=origin.redrive if origin else 0,
+        )
+        log.error("dead letter", **letter.model_dump(exclude_none=True))
+        await self._publisher.publish_raw(
+            dead_letters(record.topic),
+            value or b"",
+            key=record.key,
+            headers={**headers.values, **letter.to_headers()},
+        )
+        if who and owes_result and error.reason is not DeadLetterReason.ID_REUSED:
+            reply_to = origin.request.reply_to if origin else RESULTS.name
+            await self._results.publish(_failed(*who, error, origin), reply_to)
+
+
+def _failed(tenant: str, request_id: UUID, error: PermanentError, origin: Origin | None) -> InferenceResult:
+    return InferenceResult(
+        request_id=request_id,
+        tenant=tenant,
+        redrive=origin.redrive if origin else 0,
+        status=Status.FAILED,
+        tier=Tier.NONE,
+        reason=ResultReason.DEAD_LETTERED,
+        detail=f"{error.reason}: {error.detail}"[:DETAIL_CHARS_MAX],
+    )
+
+
+def _identity(origin: Origin | None, raw: bytes | None) -> tuple[str, UUID] | None:
+    """Tenant and request id, from the message or, where it is no valid message, from its JSON."""
+    if origin is not None:
+        return origin.request.tenant, origin.request.request_id
+    try:
+        body = json.loads(raw or b"")
+        tenant, request_id = body["tenant"], UUID(body["request_id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not isinstance(tenant, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", tenant):
+        return None
+    return tenant, request_id

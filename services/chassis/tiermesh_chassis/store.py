@@ -1,0 +1,33 @@
+"""The connection to Redis (or Valkey)."""
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tiermesh_chassis.errors import DependencyMissing
+
+
+def connect_store(url: str, *, timeout_s: float = 2.0, connections_max: int = 64) -> Redis:
+    """A client that never repeats a command by itself.
+
+    The library's own retry would send a command again over a new connection, perhaps to a store that has
+    restarted empty in between; every repeat here is decided where its meaning is known.
+    """
+    client: Redis = Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=connections_max,
+    )
+    return client
+
+
+async def require_store(client: Redis, url: str) -> None:
+    """Raises `DependencyMissing` where the store does not answer."""
+    try:
+        await client.ping()
+    except (RedisError, OSError) as error:
+        raise DependencyMissing(f"no Redis answers at {url} (TIERMESH_REDIS_URL): {error}") from error
