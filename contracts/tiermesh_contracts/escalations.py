@@ -1,7 +1,7 @@
 """The way to a frontier model: asked for, granted, tried."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -83,6 +83,13 @@ class Escalation(Message):
     @property
     def origin(self) -> Origin:
         return self.accepted.origin
+
+    @property
+    def expires_at_ms(self) -> int:
+        return self.accepted.expires_at_ms
+
+    def timed(self, hop: str, elapsed_ms: int) -> Self:
+        return self.model_copy(update={"accepted": self.accepted.timed(hop, elapsed_ms)})
 
     @property
     def untried(self) -> tuple[ModelRef, ...]:

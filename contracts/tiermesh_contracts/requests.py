@@ -161,5 +161,9 @@ class LocalWork(Message):
     routing: RoutingDecision
 
     @property
+    def expires_at_ms(self) -> int:
+        return self.accepted.expires_at_ms
+
+    @property
     def origin(self) -> Origin:
         return self.accepted.origin

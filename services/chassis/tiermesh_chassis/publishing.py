@@ -32,7 +32,13 @@ class Publisher(Protocol):
     ) -> None: ...
 
     async def publish_raw(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Mapping[str, str]
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None,
+        headers: Mapping[str, str],
+        partition: int | None = None,
     ) -> None: ...
 
 
@@ -73,10 +79,16 @@ class KafkaPublisher:
         await self._send(topic, value, key.encode(), headers, correlation_id, partition)
 
     async def publish_raw(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Mapping[str, str]
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None,
+        headers: Mapping[str, str],
+        partition: int | None = None,
     ) -> None:
         """Publish bytes as they are; a `value` of None under a key is a tombstone."""
-        await self._send(topic, value, key, dict(headers), headers.get("correlation_id"), None)
+        await self._send(topic, value, key, dict(headers), headers.get("correlation_id"), partition)
 
     async def _send(
         self,

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tiermesh_cli import embedded
 from tiermesh_cli.embedded import Embedded, EmbeddedMissing, free_port, start_broker, start_store
-from tiermesh_cli.processes import Child, ProcessFailed, Supervisor, is_ready
+from tiermesh_cli.processes import Child, ProcessFailed, Supervisor, is_ready, wait_ready
 from tiermesh_contracts.brokers import EMBEDDED, broker_traits
 
 SERVER = """
@@ -166,13 +166,18 @@ async def test_the_one_that_is_not_ready_is_named_with_its_last_words(tmp_path: 
     """Whoever starts four services would not know which one to look at."""
     async with Supervisor() as group:
         good, slow = free_port(), free_port()
-        group.start("good", python(SERVER, str(good), "200", "bye"), tmp_path / "good.log", ready_port=good)
-        group.start("slow", python(SERVER, str(slow), "503", "bye"), tmp_path / "slow.log", ready_port=slow)
-        group.start("dead", python("raise SystemExit('no such topic')"), tmp_path / "dead.log", ready_port=1)
+        first = group.start("good", python(SERVER, str(good), "200", "bye"), tmp_path / "good.log", ready_port=good)
+        second = group.start(
+            "slow", python(SERVER, str(slow), "503", "bye"), tmp_path / "slow.log", ready_port=slow
+        )
+        third = group.start("dead", python("exit('no such topic')"), tmp_path / "dead.log", ready_port=1)
+        await wait_ready(first, 20)
+        await logged(second, "serving")
+        await logged(third, "no such topic")
         with pytest.raises(ProcessFailed) as failed:
-            await group.ready(1.5)
+            await group.ready(0.5)
     words = str(failed.value)
-    assert "slow was not ready within 1.5 s" in words
+    assert "slow was not ready within 0.5 s" in words
     assert "serving" in words
     assert "dead ended with status 1" in words
     assert "no such topic" in words

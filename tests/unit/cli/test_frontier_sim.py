@@ -24,7 +24,7 @@ FAST: dict[str, Any] = {"median_ms": 0.0, "p95_ms": 0.0, "drip_token_ms": 1.0, "
 LABELS = "Classify the user's message as one of: late_parcel, refund. Answer with the label alone."
 
 
-def chat(text: str = "hello", **fields: Any) -> dict[str, Any]:
+def chat(text: Any = "hello", **fields: Any) -> dict[str, Any]:
     return {"model": "sim-small", "messages": [{"role": "user", "content": text}], **fields}
 
 
@@ -51,6 +51,11 @@ class Caller:
     async def bill(self) -> dict[str, Any]:
         statement: dict[str, Any] = await self.get("/bill")
         return statement
+
+    async def billed(self, calls: int) -> None:
+        async with asyncio.timeout(10):
+            while (await self.bill())["calls"] < calls:
+                await asyncio.sleep(0.01)
 
     async def queue(self, *faults: str) -> None:
         async with self.session.post("/faults", json={"next_calls": faults}) as response:
@@ -214,9 +219,7 @@ async def test_a_caller_that_hangs_up_pays() -> None:
     async with frontier(hang_ms=10_000.0) as caller:
         await caller.queue("hang")
         call = asyncio.create_task(caller.post(chat()))
-        async with asyncio.timeout(5):
-            while not (await caller.bill())["calls"]:
-                await asyncio.sleep(0.01)
+        await caller.billed(1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -255,13 +258,15 @@ async def test_a_drip_gives_a_token_an_event() -> None:
 
 async def test_more_calls_than_allowed_at_once_are_told_to_come_back() -> None:
     """Back-pressure of a provider would not reach the mesh, or would be billed."""
-    async with frontier(concurrency_max=2, median_ms=200.0, p95_ms=200.0) as caller:
-        answers = await asyncio.gather(*(caller.post(chat(f"{n}")) for n in range(6)))
-        bill = await caller.bill()
-    refused = [response for status, _, response in answers if status == 429]
-    assert [response.headers["Retry-After"] for response in refused] == ["1"] * len(refused)
-    assert len(refused) + bill["calls"] == 6
-    assert len(refused) >= 1
+    async with frontier(concurrency_max=2, hang_ms=30_000.0) as caller:
+        await caller.queue("hang", "hang")
+        held = [asyncio.create_task(caller.post(chat())) for _ in range(2)]
+        await caller.billed(2)
+        status, _, response = await caller.post(chat())
+        calls = (await caller.bill())["calls"]
+    assert (status, response.headers["Retry-After"], calls) == (429, "1", 2)
+    outcomes = await asyncio.gather(*held, return_exceptions=True)
+    assert all(isinstance(outcome, aiohttp.ClientError) for outcome in outcomes)
 
 
 async def test_a_full_bill_refuses_further_work() -> None:
@@ -376,7 +381,8 @@ async def test_a_fault_out_of_bounds_changes_nothing(wish: Any) -> None:
 
 def test_settings_out_of_bounds_are_named() -> None:
     """A wrong option would be taken silently."""
-    for name, value in (("accuracy", 1.1), ("port", 70_000), ("p95_ms", 1.0), ("concurrency_max", 0)):
+    wrong: dict[str, Any] = {"accuracy": 1.1, "port": 70_000, "p95_ms": 1.0, "concurrency_max": 0}
+    for name, value in wrong.items():
         with pytest.raises(ValueError, match=name):
             SimSettings(**{name: value})
     with pytest.raises(FaultsInvalid):

@@ -1,0 +1,3 @@
+from tiermesh_budget.app import main
+
+main()

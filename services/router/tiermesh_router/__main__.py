@@ -1,0 +1,3 @@
+from tiermesh_router.app import main
+
+main()
