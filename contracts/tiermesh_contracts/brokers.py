@@ -1,7 +1,8 @@
 """What a broker can do, asked once at start.
 
-Apache Kafka is the reference. The embedded broker is Kafka-compatible but has no producer ids, and answers an
-idle fetch only after half of its longest wait, whatever arrives meanwhile.
+Apache Kafka is the reference. The embedded broker is Kafka-compatible but has no producer ids, answers an idle
+fetch only after half of its longest wait, whatever arrives meanwhile, and completes a join only after half of the
+session timeout (0.8 of it for a static member).
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ class BrokerTraits:
     idempotence: bool
     """True where the broker gives producer ids, so that a resent batch is written once."""
     fetch_max_wait_ms: int
+    session_timeout_ms: int
+    """A killed consumer's partitions move after this."""
+    static_membership: bool
+    """True where a restarted member with its old name gets its partitions back at once."""
 
 
-KAFKA = BrokerTraits(idempotence=True, fetch_max_wait_ms=500)
-EMBEDDED = BrokerTraits(idempotence=False, fetch_max_wait_ms=10)
+KAFKA = BrokerTraits(idempotence=True, fetch_max_wait_ms=500, session_timeout_ms=10_000, static_membership=True)
+EMBEDDED = BrokerTraits(idempotence=False, fetch_max_wait_ms=10, session_timeout_ms=4_000, static_membership=False)
 
 
 async def broker_traits(bootstrap: str) -> BrokerTraits:

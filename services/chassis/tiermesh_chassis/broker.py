@@ -11,9 +11,6 @@ from tiermesh_contracts.topics import MESSAGE_BYTES_MAX
 LINGER_MS = 5
 """Records published within these milliseconds share a request; a batch API would lose their keys."""
 
-SESSION_TIMEOUT_MS = 10_000
-"""A killed consumer's partitions move after this."""
-
 
 def build_broker(bootstrap: str, traits: BrokerTraits, *, client_id: str, graceful_timeout_s: float) -> KafkaBroker:
     """A FastStream broker with the delivery settings of this project.

@@ -8,7 +8,6 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
-from tiermesh_chassis.broker import SESSION_TIMEOUT_MS
 from tiermesh_chassis.committing import Committer
 from tiermesh_chassis.delivery import Delivery
 from tiermesh_contracts.brokers import BrokerTraits
@@ -47,13 +46,13 @@ class Subscription:
         self._subscriber = broker.subscriber(
             topic.name,
             group_id=group,
-            group_instance_id=f"{group}.{instance}" if instance else None,
+            group_instance_id=f"{group}.{instance}" if instance and traits.static_membership else None,
             batch=True,
             max_records=records_max,
             batch_timeout_ms=BATCH_TIMEOUT_MS,
             fetch_max_wait_ms=traits.fetch_max_wait_ms,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 5,
+            session_timeout_ms=traits.session_timeout_ms,
+            heartbeat_interval_ms=traits.session_timeout_ms // 5,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             parser=_tolerant,

@@ -10,6 +10,7 @@ import onnx
 from tiermesh_modelkit.errors import ManifestInvalid
 from tiermesh_modelkit.manifest import Encoder
 from tiermesh_modelkit.minilm import load_minilm
+from tiermesh_modelkit.scope import ScopeFit
 from tiermesh_modelkit.static import load_static
 from tiermesh_modelkit.weights import Weights, load_weights
 
@@ -19,6 +20,9 @@ class GraphEncoder(Protocol):
 
     @property
     def description(self) -> Encoder: ...
+
+    @property
+    def scope_fit(self) -> ScopeFit: ...
 
     @property
     def tokenizer_bytes(self) -> bytes: ...

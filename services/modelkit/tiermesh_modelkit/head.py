@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from tiermesh_modelkit.calibrate import fit_temperature, negative_log_likelihood
-from tiermesh_modelkit.scope import fit_scope
+from tiermesh_modelkit.scope import ScopeFit, fit_scope
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -66,7 +66,13 @@ def choose_c(embeddings: FloatArray, labels: IntArray, *, seed: int) -> float:
 
 
 def predict_out_of_fold(
-    embeddings: FloatArray, labels: IntArray, *, c: float, seed: int, on_fold: Callable[[int, int], None]
+    embeddings: FloatArray,
+    labels: IntArray,
+    *,
+    c: float,
+    scope_fit: ScopeFit,
+    seed: int,
+    on_fold: Callable[[int, int], None],
 ) -> OutOfFold:
     """Scores each fold with what was fitted on the others; on_fold(done, total) after each."""
     logits = np.zeros((len(labels), int(labels.max()) + 1))
@@ -74,7 +80,7 @@ def predict_out_of_fold(
     total = folds_count(labels)
     for done, (train, held) in enumerate(_folds(labels, total, seed=seed), start=1):
         logits[held] = fit_head(embeddings[train], labels[train], c).logits(embeddings[held])
-        scope_scores[held] = fit_scope(embeddings[train], labels[train]).score(embeddings[held])
+        scope_scores[held] = fit_scope(embeddings[train], labels[train], scope_fit).score(embeddings[held])
         on_fold(done, total)
     return OutOfFold(logits, scope_scores)
 

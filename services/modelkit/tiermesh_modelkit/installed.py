@@ -27,6 +27,12 @@ class _Loaded:
     stamp: Stamp
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    why: str
+    stamp: Stamp
+
+
 class InstalledModels:
     """One model a task. Safe to read from any thread; `refresh` blocks and belongs into a worker thread.
 
@@ -37,7 +43,7 @@ class InstalledModels:
         self._root = root
         self._threads = threads
         self._loaded: dict[Path, _Loaded] = {}
-        self._refused: dict[Path, Stamp] = {}
+        self._refused: dict[Path, _Refused] = {}
         self._missed: set[Path] = set()
         self._by_task: Mapping[str, ClassifierModel] = {}
         self._refreshing = threading.Lock()
@@ -49,8 +55,9 @@ class InstalledModels:
         except (ModelError, OSError) as error:
             raise ModelMissing(f"{error}; {self._how()}") from error
         if not self._by_task:
-            why = "a model is there but was refused, see the log" if self._refused else "no model is installed"
-            raise ModelMissing(f"{self._root}: {why}; {self._how()}")
+            refusals = [refused.why for refused in self._refused.values()]
+            why = f"no model can be used: {refusals[0]}" if refusals else f"no model is installed in {self._root}"
+            raise ModelMissing(f"{why}; {self._how()}")
 
     def _how(self) -> str:
         return f"train one with 'tiermesh train --examples FILE.jsonl --out {self._root}/NAME'"
@@ -91,15 +98,15 @@ class InstalledModels:
         before = self._loaded.get(folder)
         try:
             stamp = _stamp(folder)
-            if (before is not None and before.stamp == stamp) or self._refused.get(folder) == stamp:
+            if any(known is not None and known.stamp == stamp for known in (before, self._refused.get(folder))):
                 return
             model = load_model(folder, threads=self._threads)
         except FileNotFoundError:
             return  # it went between the listing and the look
         except ModelError as error:
-            self._refused[folder] = stamp
+            self._refused[folder] = _Refused(str(error), stamp)
             kept = f"version {before.model.manifest.version} stays" if before else "its task has no model"
-            log.error("model refused, %s: %s", kept, error)
+            log.warning("model refused, %s: %s", kept, error)
             return
         self._refused.pop(folder, None)
         self._loaded[folder] = _Loaded(model, stamp)
@@ -113,7 +120,7 @@ class InstalledModels:
             del self._loaded[folder]
             log.warning("model folder %s is gone, its model no longer serves", folder)
         self._missed = missing - self._missed
-        self._refused = {folder: stamp for folder, stamp in self._refused.items() if folder in folders}
+        self._refused = {folder: refused for folder, refused in self._refused.items() if folder in folders}
 
     def _publish(self) -> None:
         by_task: dict[str, ClassifierModel] = {}

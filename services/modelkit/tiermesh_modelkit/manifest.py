@@ -56,6 +56,8 @@ class Training(Frozen):
     folds: int = Field(ge=2)
     inverse_regularisation: float = Field(gt=0, description="C of the logistic head")
     temperature: float = Field(gt=0, description="divided into the logits; fitted out of fold")
+    scope_sphere_share: Share
+    scope_relative_share: Share
 
 
 class Metrics(Frozen):

@@ -14,12 +14,15 @@ import onnx
 from onnx import TensorProto, helper
 
 from tiermesh_modelkit.manifest import Encoder
+from tiermesh_modelkit.scope import ScopeFit
 from tiermesh_modelkit.weights import WEIGHTS_LICENCE, Weights, quantise_rows
 
 LAYERS, HEADS, DIM = 6, 12, 384
 TOKENS_MAX = 512
 # Attention holds 12 T² floats a text: 50 MB in flight at 512 tokens.
 RUN_TOKENS_MAX = 2_048
+# The encoder was trained on cosines: its space is nearly round already.
+SCOPE_FIT = ScopeFit(sphere_share=0.8, relative_share=0.5)
 _EPSILON = 1e-12
 _FAR = 1e9
 
@@ -29,6 +32,7 @@ class MinilmEncoder:
     weights: Weights
     description: Encoder
     input_tokens_max: int = TOKENS_MAX
+    scope_fit: ScopeFit = SCOPE_FIT
 
     @property
     def tokenizer_bytes(self) -> bytes:

@@ -3,7 +3,7 @@
 Partially relative Mahalanobis distance. With a covariance shared by the labels (Lee et al., arXiv 1807.03888)
 the distance to the nearest label centre falls short for labels that are many and close; subtracting the
 distance to the training data as a whole (relative Mahalanobis, Ren et al., arXiv 2106.09022) mends that, but
-alone it fails with few labels. Nine tenths of it did well on both.
+alone it fails with few labels. How much of it helps is a matter of the encoder: see its ScopeFit.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,15 @@ from sklearn.covariance import ledoit_wolf
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-RELATIVE_SHARE = 0.9
+
+@dataclass(frozen=True)
+class ScopeFit:
+    """sphere_share of the spread within labels is taken as equal in all directions, on top of Ledoit and Wolf;
+    relative_share of the distance to the data as a whole is subtracted.
+    """
+
+    sphere_share: float
+    relative_share: float
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class ScopeHead:
         return np.asarray(nearness.max(axis=1) - np.square(white) @ self.axis_weights)
 
 
-def fit_scope(embeddings: FloatArray, labels: IntArray) -> ScopeHead:
+def fit_scope(embeddings: FloatArray, labels: IntArray, fit: ScopeFit) -> ScopeHead:
     """From embeddings [N, D] with label numbers [N], each of 0..L-1 present.
 
     The spread within labels is shrunk towards a sphere (Ledoit and Wolf 2004), so few examples do.
@@ -49,6 +57,7 @@ def fit_scope(embeddings: FloatArray, labels: IntArray) -> ScopeHead:
     centres /= counts[:, None]
     within, _ = ledoit_wolf(embeddings - centres[labels], assume_centered=True)
     values, vectors = np.linalg.eigh(within)
+    values = (1 - fit.sphere_share) * values + fit.sphere_share * values.mean()
     whitening = vectors / np.sqrt(np.maximum(values, 1e-9 * values[-1]))
     white_centres = (centres - mean) @ whitening
     between = (white_centres.T * (counts / counts.sum())) @ white_centres
@@ -59,5 +68,5 @@ def fit_scope(embeddings: FloatArray, labels: IntArray) -> ScopeHead:
         origin=mean @ whitening,
         centres=white_centres @ axes,
         # within these axes the whole of the data has the variance 1 + spread
-        axis_weights=1 - RELATIVE_SHARE / (1 + np.maximum(spreads, 0)),
+        axis_weights=1 - fit.relative_share / (1 + np.maximum(spreads, 0)),
     )

@@ -9,11 +9,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from tiermesh_modelkit.manifest import Encoder
+from tiermesh_modelkit.scope import ScopeFit
 from tiermesh_modelkit.weights import WEIGHTS_LICENCE, Weights, quantise_rows
 
 TOKENS_MAX = 4096
 # The graph holds 384 floats a token: 25 MB in flight at most.
 RUN_TOKENS_MAX = 16_384
+# Token means share one large direction, which the whole of the data shows.
+SCOPE_FIT = ScopeFit(sphere_share=0.0, relative_share=0.9)
 # A row cannot know its position in the text, so the mean of the first ones stands in.
 _POSITIONS = slice(1, 20)
 
@@ -30,6 +33,7 @@ class StaticEncoder:
     tokenizer_bytes: bytes
     description: Encoder
     input_tokens_max: int = TOKENS_MAX
+    scope_fit: ScopeFit = SCOPE_FIT
 
     def embed(self, token_ids: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
         """Unit vectors [N, D], computed as the graph does; the reference the graph is held against."""

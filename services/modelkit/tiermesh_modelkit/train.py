@@ -83,13 +83,18 @@ def train(
     embeddings = _embed(loaded, [each.text for each in examples], report)
     c = choose_c(embeddings, numbers, seed=seed)
     unseen = predict_out_of_fold(
-        embeddings, numbers, c=c, seed=seed, on_fold=lambda done, total: report("folds", done, total)
+        embeddings,
+        numbers,
+        c=c,
+        scope_fit=loaded.scope_fit,
+        seed=seed,
+        on_fold=lambda done, total: report("folds", done, total),
     )
     temperature = fit_temperature(unseen.logits, numbers)
     head = fit_head(embeddings, numbers, c)
     head = LinearHead(head.weights / temperature, head.bias / temperature)
     report("fit", 1, 1)
-    model_bytes = build_graph(loaded, head, fit_scope(embeddings, numbers))
+    model_bytes = build_graph(loaded, head, fit_scope(embeddings, numbers, loaded.scope_fit))
     thresholds, metrics = _judge(unseen, numbers, temperature, error_max)
     files = {MODEL_NAME: model_bytes, TOKENIZER_NAME: loaded.tokenizer_bytes}
     manifest = Manifest(
@@ -107,6 +112,8 @@ def train(
             folds=folds_count(numbers),
             inverse_regularisation=c,
             temperature=temperature,
+            scope_sphere_share=loaded.scope_fit.sphere_share,
+            scope_relative_share=loaded.scope_fit.relative_share,
         ),
         metrics=metrics,
         files={each: file_entry(content) for each, content in files.items()},

@@ -39,9 +39,7 @@ class Asked(NamedTuple):
 class BatchedScopeScores:
     """Scores texts in a thread, in batches that form while the last one runs."""
 
-    def __init__(
-        self, models: InstalledModels, *, clock: Clock, batch_tokens_max: int, waiting_max: int
-    ) -> None:
+    def __init__(self, models: InstalledModels, *, clock: Clock, batch_tokens_max: int, waiting_max: int) -> None:
         self._models = models
         self._executor = ThreadPoolExecutor(1, "scope-scores")
         self._batcher = Batcher(
@@ -55,9 +53,7 @@ class BatchedScopeScores:
     async def score(self, text: str, task: str, expires_at_ms: int) -> Scores:
         asked = Asked(text, task)
         try:
-            batched = await self._batcher.submit(
-                asked, tokens=estimate_tokens(text), expires_at_ms=expires_at_ms
-            )
+            batched = await self._batcher.submit(asked, tokens=estimate_tokens(text), expires_at_ms=expires_at_ms)
         except DeadlinePassed:
             return Unscored.EXPIRED
         except Overloaded:

@@ -43,9 +43,7 @@ def choose_route(task: str, scores: tuple[TaskScore, ...], *, may_leave: bool) -
     return _chosen(To.REFUSE, RouteReason.NOVEL, None, ranked)
 
 
-def _chosen(
-    route: To, reason: RouteReason, chosen: TaskScore | None, ranked: list[TaskScore]
-) -> RoutingDecision:
+def _chosen(route: To, reason: RouteReason, chosen: TaskScore | None, ranked: list[TaskScore]) -> RoutingDecision:
     best = ranked[0]
     return RoutingDecision(
         route=route,

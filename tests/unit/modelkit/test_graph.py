@@ -39,7 +39,7 @@ def test_scope_head_scores_as_the_reference_does(
     tokens = model.tokenise([each.text for each in examples])
     embeddings = encoder.embed([each.ids for each in tokens]).astype(np.float64)
     labels = np.array([model.labels.index(each.label) for each in examples])
-    expected = fit_scope(embeddings, labels).score(embeddings)
+    expected = fit_scope(embeddings, labels, encoder.scope_fit).score(embeddings)
     np.testing.assert_allclose(model.scope_scores(tokens), expected, rtol=1e-3)
 
 

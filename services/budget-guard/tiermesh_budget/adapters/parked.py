@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from tiermesh_budget.decide import ParkingLot
 from tiermesh_budget.decide.parking import Space
-from tiermesh_chassis.broker import SESSION_TIMEOUT_MS
 from tiermesh_chassis.publishing import KafkaPublisher
 from tiermesh_contracts.brokers import BrokerTraits
 from tiermesh_contracts.escalations import Parked
@@ -51,12 +50,12 @@ class ParkedIndex(ConsumerRebalanceListener):  # type: ignore[misc]
         self._arguments = {
             "bootstrap_servers": bootstrap,
             "group_id": group,
-            "group_instance_id": f"{group}.{instance}" if instance else None,
+            "group_instance_id": f"{group}.{instance}" if instance and traits.static_membership else None,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "fetch_max_wait_ms": traits.fetch_max_wait_ms,
-            "session_timeout_ms": SESSION_TIMEOUT_MS,
-            "heartbeat_interval_ms": SESSION_TIMEOUT_MS // 5,
+            "session_timeout_ms": traits.session_timeout_ms,
+            "heartbeat_interval_ms": traits.session_timeout_ms // 5,
         }
         self._consumer: AIOKafkaConsumer | None = None
         self.overfull: list[Space] = []

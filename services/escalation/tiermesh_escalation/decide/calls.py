@@ -17,10 +17,9 @@ LEASE_MARGIN_MS: Final = 5_000
 def plan_call(grant: Grant, endpoint: Endpoint | None, now_ms: int) -> Call | Unsent:
     """The call that the reservation pays for, or why it is not made. Nothing has left before this says so."""
     escalation, reservation = grant.escalation, grant.reservation
-    accepted = escalation.accepted
-    if not accepted.may_leave:
+    if not escalation.accepted.may_leave:
         return Unsent("the request may not leave", helpless=True)
-    if now_ms >= accepted.expires_at_ms:
+    if now_ms >= escalation.expires_at_ms:
         return Unsent("past the deadline", helpless=True)
     if now_ms >= reservation.not_after_ms:
         return Unsent("past the reservation's time")
@@ -39,7 +38,7 @@ def plan_call(grant: Grant, endpoint: Endpoint | None, now_ms: int) -> Call | Un
         model=reservation.model,
         url=endpoint.url,
         body=body,
-        timeout_ms=max(CALL_MS_MIN, min(endpoint.timeout_ms, accepted.expires_at_ms - now_ms)),
+        timeout_ms=max(CALL_MS_MIN, min(endpoint.timeout_ms, escalation.expires_at_ms - now_ms)),
         api_key=endpoint.api_key,
     )
 

@@ -82,7 +82,7 @@ def _answer(outcome: Outcome) -> dict[str, Any]:
 
 def _is_late(outcome: Outcome) -> bool:
     """True where the deadline is why nothing was sent."""
-    late = outcome.finished_at_ms >= outcome.grant.escalation.accepted.expires_at_ms
+    late = outcome.finished_at_ms >= outcome.grant.escalation.expires_at_ms
     return late and outcome.evidence is Evidence.NOT_SENT
 
 

@@ -25,7 +25,10 @@ OK: Final = 200
 REJECTIONS: Final = frozenset({400, 401, 403, 404, 413, 422, 429})
 """Answered before any work. 5xx and 408 are not here: they may have been billed."""
 
-WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+TOKENS_MAX: Final = 10**12
+"""More than any call can use; beyond it a count is a defect of the provider."""
+
+WORD: Final = re.compile(r"[A-Za-z0-9_./+=:-]{1,128}")
 
 
 def read_seen(seen: Seen, rates: Rates) -> Finding:
@@ -118,7 +121,8 @@ def _part(details: object, name: str) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
+    return value if counted else None
 
 
 def _error_code(body: Mapping[str, object]) -> str:

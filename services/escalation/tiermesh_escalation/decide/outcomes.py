@@ -16,7 +16,7 @@ def judge_attempt(escalation: Escalation, ref: ModelRef, finding: Finding, now_m
     if finding.output is not None or finding.helpless:
         return "final"
     untried = [candidate for candidate in escalation.untried if candidate != ref]
-    in_time = escalation.accepted.expires_at_ms - now_ms >= CALL_MS_MIN
+    in_time = escalation.expires_at_ms - now_ms >= CALL_MS_MIN
     return "next" if untried and in_time and escalation.attempt < ATTEMPTS_MAX else "final"
 
 

@@ -1,0 +1,3 @@
+from tiermesh_inference.app import main
+
+main()
