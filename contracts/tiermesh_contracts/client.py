@@ -31,8 +31,8 @@ class MeshClient:
             result = await mesh.ask(InferenceRequest(request_id=new_request_id(), tenant="acme", input="..."))
 
     The result topics are read from the moment of entering, without a consumer group: every client sees every
-    result, keeps the first per request, and drops repeats (`repeats` counts them). Memory is bounded: where
-    `results()` is not read, reading stops at 10,000 waiting results, except for those that `ask` waits for.
+    result, keeps the first per request, and drops repeats (`repeats` counts them). Memory is bounded: once
+    `results()` was called, reading stops at 10,000 results that it has not taken.
     """
 
     def __init__(

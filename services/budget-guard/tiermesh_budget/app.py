@@ -49,7 +49,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
     reader = LedgerReader(boot.env.kafka, boot.traits, org, ledger)
     outbox = Outbox(store, service.publisher, org, ledger)
     epochs = Epochs(store, service.publisher, org, ledger, reader)
-    books = RedisBooks(store, org, ledger, epochs.closed_why, on_entry=outbox.kick)
+    books = RedisBooks(store, org, ledger, epochs.closed_why, on_entry=outbox.kick, on_closed=epochs.close)
     lot = ParkingLot(limits.parked_bytes_per_tenant_max)
     index = ParkedIndex(boot.env.kafka, boot.traits, lot, boot.env.instance)
     parking = KafkaParking(service.publisher, org)
@@ -83,21 +83,26 @@ def create_app(boot: Boot) -> AsgiFastStream:
 
 async def _keep_limits(path: Path, config: MeshConfig, epochs: Epochs, books: Books) -> None:
     """Open the books, put the configured limits in force, and again whenever the file changes."""
-    seen = _stamp(path)
-    await epochs.open()
-    applied = False
+    seen, applied = _stamp(path), False
     while True:
+        if epochs.closed_why() is not None:
+            await _open(epochs)
         if not applied:
             applied = await _apply(config, books)
         await asyncio.sleep(WATCH_S)
-        if epochs.closed_why() is not None:
-            await epochs.open()
         if (stamp := _stamp(path)) != seen:
             seen = stamp
             try:
                 config, applied = load_config(path), False
             except ConfigError as error:
                 log.warning("the changed configuration is not used", error=str(error))
+
+
+async def _open(epochs: Epochs) -> None:
+    try:
+        await epochs.open()
+    except TransientError as error:
+        log.warning("the books are not open yet", error=str(error))
 
 
 async def _apply(config: MeshConfig, books: Books) -> bool:

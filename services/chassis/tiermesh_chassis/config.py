@@ -75,7 +75,7 @@ class Provider(Section):
 class Budget(Section):
     """A limit. `scope` is `org`, a kind (`tenant`: each tenant), or one of a kind (`tenant:acme`)."""
 
-    scope: Annotated[str, StringConstraints(pattern=r"^(org|(tenant|project|model|root)(:[^\s:]{1,128})?)$")]
+    scope: Annotated[str, StringConstraints(pattern=r"^(org|(tenant|project|model|root)(:\S{1,128})?)$")]
     window: Window
     limit_usd: Usd
     pacing: Literal["none"] = "none"
@@ -86,6 +86,8 @@ class Budget(Section):
             raise ValueError(
                 "limit_usd is above 9,000,000: the store's numbers are exact only to 2^53 nano-dollars"
             )
+        if self.limit_usd * USD_NANOS != self.limit_usd_nanos:
+            raise ValueError("limit_usd has more than nine decimal places")
         return self
 
     @property

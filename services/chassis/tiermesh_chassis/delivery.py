@@ -77,7 +77,6 @@ class Lane(Generic[M]):
     retry: RetryPolicy = RETRY
     owes_result: bool = True
     """False where another service answers the request, whatever happens to this record."""
-    unknown_fields: UnknownFields = "ignore"
 
 
 class Delivery(Generic[M]):
@@ -86,9 +85,11 @@ class Delivery(Generic[M]):
         lane: Lane[M],
         committer: Committer,
         dead_letters: DeadLetters,
+        unknown_fields: UnknownFields = "ignore",
         clock: Clock = now_ms,
     ) -> None:
         self._lane = lane
+        self._unknown_fields = unknown_fields
         self._committer = committer
         self._dead_letters = dead_letters
         self._clock = clock
@@ -185,7 +186,7 @@ class Delivery(Generic[M]):
         if len(value) > MESSAGE_BYTES_MAX:
             raise PermanentError(DeadLetterReason.OVERSIZED, f"{len(value)} bytes")
         try:
-            message = self._lane.model.from_bytes(value, self._lane.unknown_fields)
+            message = self._lane.model.from_bytes(value, self._unknown_fields)
         except ValidationError as error:
             raise PermanentError(*_explain(error)) from error
         return Inbound(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
+from faststream.exceptions import IncorrectState
 from faststream.kafka import KafkaBroker
 
 from tiermesh_chassis.clock import Clock, now_ms
@@ -104,5 +105,5 @@ class KafkaPublisher:
             await self._broker.publish(
                 value, topic, key=key, headers=headers, correlation_id=correlation_id, partition=partition
             )
-        except (KafkaError, OSError) as error:
+        except (KafkaError, OSError, IncorrectState) as error:
             raise TransientError(f"{topic} did not take a record: {error!r}") from error

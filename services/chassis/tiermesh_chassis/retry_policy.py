@@ -21,7 +21,7 @@ class RetryPolicy:
         """
         if attempt >= self.attempts_max:
             return None
-        ceiling_ms = min(self.delay_max_ms, self.delay_first_ms * 2 ** (attempt - 1))
+        ceiling_ms = min(self.delay_max_ms, self.delay_first_ms * 2 ** min(attempt - 1, 32))
         delay_ms = int(ceiling_ms * (0.5 + jitter / 2))
         if expires_at_ms is not None and now_ms + delay_ms >= expires_at_ms:
             return None

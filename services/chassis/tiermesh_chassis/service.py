@@ -95,7 +95,7 @@ class Service:
     def subscribe(self, topic: Topic, lane: Lane[M], *, drain_on_revoke: bool = True) -> Subscription:
         """Read `topic` in the service's own group for it, deliver each record to the lane's handler."""
         committer = Committer()
-        delivery = Delivery(lane, committer, self._dead_letters)
+        delivery = Delivery(lane, committer, self._dead_letters, self.env.unknown_fields)
         subscription = Subscription(
             self.broker,
             self._traits,

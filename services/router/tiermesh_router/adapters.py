@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from tiermesh_chassis.clock import Clock
 from tiermesh_chassis.errors import DependencyMissing
 from tiermesh_contracts.requests import AUTO
+from tiermesh_contracts.routing import Route
 from tiermesh_modelkit.batching import Batcher, DeadlinePassed, Overloaded, estimate_tokens
 from tiermesh_modelkit.errors import ModelMissing
 from tiermesh_modelkit.installed import InstalledModels
@@ -112,5 +113,5 @@ class DecisionsMeter:
             case SendLocal(routing) | Escalate(routing):
                 route, reason = routing.route.value, routing.reason.value
             case End():
-                route, reason = "end", step.reason.value
+                route, reason = Route.REFUSE.value, step.reason.value
         self._decisions.add(1, {"route": route, "reason": reason})

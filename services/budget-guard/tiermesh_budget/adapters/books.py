@@ -32,11 +32,13 @@ class RedisBooks:
         ledger: EffectiveLedger,
         closed_why: Callable[[], str | None],
         on_entry: Callable[[], None],
+        on_closed: Callable[[str], None],
     ) -> None:
         self._org = org
         self._ledger = ledger
         self._closed_why = closed_why
         self._on_entry = on_entry
+        self._on_closed = on_closed
         self._reserve = load_script(store, "reserve")
         self._resolve = load_script(store, "resolve")
         self._limits = load_script(store, "limits")
@@ -112,6 +114,7 @@ class RedisBooks:
         except (RedisError, OSError) as error:
             raise BooksClosed(f"the store does not answer: {error!r}") from error
         if reply[0] == "closed":
+            self._on_closed(reply[1])
             raise BooksClosed(reply[1])
         self._on_entry()
         return reply

@@ -40,6 +40,10 @@ class Epochs:
         """None while the books are open."""
         return self._why
 
+    def close(self, why: str) -> None:
+        """The store itself said that it is another, or in another epoch."""
+        self._why = why
+
     async def open(self) -> None:
         """Open the books where store and ledger belong together; else leave them closed, with the reason.
 

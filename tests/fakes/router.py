@@ -1,0 +1,89 @@
+"""What stands in for the mesh around the router's handler."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from tiermesh_contracts.message import Message
+from tiermesh_contracts.requests import Origin
+from tiermesh_contracts.results import InferenceResult
+from tiermesh_router.model import Scores, Step
+
+
+@dataclass
+class MemoryClaims:
+    """Claims of one process, first come first served."""
+
+    bodies: dict[tuple[str, UUID, int], str] = field(default_factory=dict)
+    results: dict[tuple[str, UUID, int], bytes] = field(default_factory=dict)
+
+    async def first_result(self, tenant: str, request_id: UUID, redrive: int, raw: bytes) -> bytes:
+        return self.results.setdefault((tenant, request_id, redrive), raw)
+
+    async def first_body(self, tenant: str, request_id: UUID, redrive: int, body_sha256: str) -> str:
+        return self.bodies.setdefault((tenant, request_id, redrive), body_sha256)
+
+
+@dataclass(frozen=True)
+class Published:
+    topic: str
+    message: Message
+    key: str
+    event_id: str
+    correlation_id: str
+    traceparent: str | None = None
+    partition: int | None = None
+
+
+@dataclass
+class RecordingPublisher:
+    published: list[Published] = field(default_factory=list)
+    raw: list[tuple[str, bytes | None, bytes | None, Mapping[str, str]]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next calls, in order."""
+
+    async def publish(
+        self,
+        topic: str,
+        message: Message,
+        *,
+        key: str,
+        event_id: str,
+        correlation_id: str,
+        traceparent: str | None = None,
+        partition: int | None = None,
+    ) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.published.append(Published(topic, message, key, event_id, correlation_id, traceparent, partition))
+
+    async def publish_raw(
+        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Mapping[str, str]
+    ) -> None:
+        self.raw.append((topic, value, key, headers))
+
+
+@dataclass
+class RecordingResults:
+    answered: list[tuple[Origin, InferenceResult]] = field(default_factory=list)
+
+    async def answer(self, origin: Origin, result: InferenceResult) -> None:
+        self.answered.append((origin, result))
+
+
+@dataclass
+class GivenScores:
+    scores: Scores
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+
+    async def score(self, text: str, task: str, expires_at_ms: int) -> Scores:
+        self.asked.append((text, task, expires_at_ms))
+        return self.scores
+
+
+@dataclass
+class CountedSteps:
+    steps: list[Step] = field(default_factory=list)
+
+    def count(self, step: Step) -> None:
+        self.steps.append(step)
