@@ -42,7 +42,7 @@ class MeshClient:
         self._source = source
         self._result_topics = result_topics
         self._firsts = FirstResults()
-        self._waiting: dict[UUID, asyncio.Future[InferenceResult]] = {}
+        self._waiting: dict[tuple[str, UUID], asyncio.Future[InferenceResult]] = {}
         self._unread: asyncio.Queue[InferenceResult] = asyncio.Queue(RESULTS_UNREAD_MAX)
         self._streaming = False
         self._producer: AIOKafkaProducer | None = None
@@ -52,6 +52,7 @@ class MeshClient:
     async def __aenter__(self) -> Self:
         """Raises `BrokerUnreachable` or `TopicMissing`, each with a line that says what to do."""
         traits = await broker_traits(self._bootstrap)
+        self._consumer = await self._read_from_now(traits)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             acks="all",
@@ -59,8 +60,11 @@ class MeshClient:
             linger_ms=5,
             max_request_size=MESSAGE_BYTES_MAX,
         )
-        await self._producer.start()
-        self._consumer = await self._read_from_now(traits)
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         self._reader = asyncio.create_task(self._read(self._consumer))
         self._reader.add_done_callback(self._fail_waiting)
         return self
@@ -109,17 +113,30 @@ class MeshClient:
     ) -> InferenceResult:
         """Publish and wait for the terminal result.
 
+        A request that was answered before is answered the same at once, without publishing.
+
         Raises `TimeoutError` after `timeout_s`; absent, the request's deadline plus 30 s, by which time the
-        mesh has answered in one way or another.
+        mesh has answered in one way or another. Raises `ValueError` where nobody would see the answer: the
+        client does not read `reply_to`, or waits for this id already. Raises `ConnectionError` where reading
+        the results has ended.
         """
+        who = (request.tenant, request.request_id)
+        if request.reply_to not in self._result_topics:
+            raise ValueError(f"the client does not read {request.reply_to}: name it in result_topics")
+        if who in self._waiting:
+            raise ValueError(f"request {request.request_id} is being asked already")
+        if (before := self._firsts.get(*who)) is not None:
+            return before
+        if self._reader is not None and self._reader.done():
+            raise ConnectionError("the client reads no results any more: enter a new one")
         future: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
-        self._waiting[request.request_id] = future
+        self._waiting[who] = future
         try:
             await self.submit(request, traceparent=traceparent)
             limit_s = request.deadline_ms / 1000 + 30 if timeout_s is None else timeout_s
             return await asyncio.wait_for(future, limit_s)
         finally:
-            del self._waiting[request.request_id]
+            del self._waiting[who]
 
     async def results(self) -> AsyncIterator[InferenceResult]:
         """Terminal results as they arrive, from the first call on, without those that `ask` waits for."""
@@ -168,7 +185,7 @@ class MeshClient:
             return  # not ours to judge: a result topic may hold what a newer mesh writes
         if not self._firsts.offer(result):
             return
-        future = self._waiting.get(result.request_id)
+        future = self._waiting.get((result.tenant, result.request_id))
         if future is not None and not future.done():
             future.set_result(result)
         elif self._streaming:

@@ -20,6 +20,10 @@ class FirstResults:
         self.conflicting = 0
         """Repeats that said something else; void all the same."""
 
+    def get(self, tenant: str, request_id: UUID, redrive: int = 0) -> InferenceResult | None:
+        """The first result of a request, where it was seen and is still remembered."""
+        return self._seen.get((tenant, request_id, redrive))
+
     def offer(self, result: InferenceResult) -> bool:
         """True for the first result of its request."""
         first = self._seen.get(result.identity)

@@ -10,7 +10,9 @@ UnknownFields = Literal["ignore", "forbid"]
 class Part(BaseModel):
     """A frozen value inside a message."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Message(Part):

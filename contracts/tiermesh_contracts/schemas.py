@@ -74,8 +74,16 @@ def _compare(path: str, old: Schema, new: Schema, found: list[str]) -> None:
             _compare(f"{path}.{name}", field, new["properties"][name], found)
         else:
             found.append(f"{path}.{name}: taken away")
-    if isinstance(old.get("items"), dict) and isinstance(new.get("items"), dict):
-        _compare(f"{path}[]", old["items"], new["items"], found)
+    for keyword in ("items", "additionalProperties", "propertyNames"):
+        _compare_inner(f"{path}[{keyword}]", old.get(keyword, True), new.get(keyword, True), found)
+
+
+def _compare_inner(path: str, old: Schema | bool, new: Schema | bool, found: list[str]) -> None:
+    """Of what a list or an object holds: True allows anything, False nothing."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        _compare(path, old, new, found)
+    elif old is not False and new is not True and old != new:
+        found.append(f"{path}: is tighter")
 
 
 def _lost_options(old: Schema, new: Schema) -> list[str]:
@@ -83,8 +91,8 @@ def _lost_options(old: Schema, new: Schema) -> list[str]:
 
 
 def _tighter_bounds(old: Schema, new: Schema) -> list[str]:
-    upper = ("maximum", "maxLength", "maxItems", "maxProperties")
-    lower = ("minimum", "exclusiveMinimum", "minLength", "minItems")
+    upper = ("maximum", "maxLength", "maxItems", "maxProperties", "exclusiveMaximum")
+    lower = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
     return [k for k in upper if k in new and new[k] < old.get(k, float("inf"))] + [
         k for k in lower if k in new and new[k] > old.get(k, float("-inf"))
     ]

@@ -34,13 +34,14 @@ class Committer:
 
     def finish(self, ticket: Ticket) -> None:
         self.offsets.finish(ticket)
-        if self._soon is None or self._soon.done():
+        if self.offsets.moved and (self._soon is None or self._soon.done()):
             self._soon = asyncio.create_task(self._commit_soon())
 
     async def _commit_soon(self) -> None:
-        await asyncio.sleep(COMMIT_INTERVAL_S)
-        while not await self.commit():
-            await asyncio.sleep(COMMIT_RETRY_S)
+        pause_s = COMMIT_INTERVAL_S
+        while self.offsets.moved:
+            await asyncio.sleep(pause_s)
+            pause_s = COMMIT_INTERVAL_S if await self.commit() else COMMIT_RETRY_S
 
     async def commit(self) -> bool:
         """Never raises: what could not be committed is redelivered to whoever has the partition.

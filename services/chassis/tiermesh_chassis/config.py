@@ -2,10 +2,11 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -16,7 +17,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from tiermesh_chassis.config_lines import Loc, line_of
 from tiermesh_chassis.errors import ConfigError
 from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX, USD_NANOS, ScopeKind, Window
 from tiermesh_contracts.escalations import ATTEMPTS_MAX, ModelRef
@@ -69,7 +72,8 @@ class Provider(Section):
 
     @property
     def is_loopback(self) -> bool:
-        return re.match(r"^https?://(127\.\d+\.\d+\.\d+|localhost|\[::1\])([:/]|$)", self.base_url) is not None
+        host = urlsplit(self.base_url).hostname or ""
+        return re.fullmatch(r"127\.\d+\.\d+\.\d+|localhost|::1", host) is not None
 
 
 class Budget(Section):
@@ -126,16 +130,14 @@ class MeshConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        names = [p.name for p in self.providers]
-        if len(set(names)) != len(names):
-            raise ValueError("two providers have the same name")
-        scopes = [(b.scope, b.window) for b in self.budgets]
-        if len(set(scopes)) != len(scopes):
-            raise ValueError("two budgets have the same scope and window")
+        if (twin := _second([p.name for p in self.providers])) is not None:
+            raise _wrong("two providers have the same name", "providers", twin)
+        if (twin := _second([(b.scope, b.window) for b in self.budgets])) is not None:
+            raise _wrong("two budgets have the same scope and window", "budgets", twin)
         known = {str(ref) for ref in self._all_models()}
         for name in self.routing.frontier or ():
             if name not in known:
-                raise ValueError(f"routing.frontier names {name!r}, which no provider has")
+                raise _wrong(f"names {name!r}, which no provider has", "routing", "frontier")
         return self
 
     def _all_models(self) -> Iterator[ModelRef]:
@@ -159,10 +161,20 @@ class MeshConfig(Section):
         return next((m for m in provider.models if m.name == ref.model), None) if provider else None
 
 
+def _second(names: Sequence[object]) -> int | None:
+    """Position of the first that was there before."""
+    return next((i for i, name in enumerate(names) if name in names[:i]), None)
+
+
+def _wrong(message: str, *at: str | int) -> PydanticCustomError:
+    """An error of the whole file that says where in it: a validator's own place is the whole."""
+    return PydanticCustomError("wrong", "{message}", {"message": message, "at": at})
+
+
 def parse_config(text: str, where: str) -> MeshConfig:
     """Raises `ConfigError`: one line with the key, the file and the line it stands on."""
     try:
-        return MeshConfig.model_validate(tomllib.loads(text))
+        return MeshConfig.model_validate(tomllib.loads(text, parse_float=Decimal))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from error
     except ValidationError as error:
@@ -180,9 +192,9 @@ def load_config(path: Path) -> MeshConfig:
 
 def _explain(error: ValidationError, text: str, where: str) -> str:
     first: Any = error.errors()[0]
-    keys = [part for part in first["loc"] if isinstance(part, str)]
-    key = ".".join(str(part) for part in first["loc"]) or "the file"
-    line = _line_of(keys, text)
+    loc: Loc = (*first["loc"], *first.get("ctx", {}).get("at", ()))
+    key = ".".join(str(part) for part in loc) or "the file"
+    line = line_of(loc, text)
     place = f"{where}, line {line}" if line else where
     match first["type"]:
         case "extra_forbidden":
@@ -191,22 +203,3 @@ def _explain(error: ValidationError, text: str, where: str) -> str:
             return f"{place}: key {key!r} is missing"
         case _:
             return f"{place}: {key}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def _line_of(keys: list[str], text: str) -> int | None:
-    """The line where the innermost key that stands in the file is written, or its table begins.
-
-    tomllib keeps no positions. The last key is searched below the header of its table, so that the same key
-    in another table is not named instead; of several tables of one name the first that holds it is.
-    """
-    lines = text.splitlines()
-    start = 0
-    if len(keys) > 1:
-        header = re.compile(rf"^\s*\[\[?\s*{re.escape(keys[0])}\s*\]?\]")
-        start = next((i for i, line in enumerate(lines) if header.match(line)), 0)
-    for key in reversed(keys):
-        word = re.compile(rf"(^|[\s{{,\[\"]){re.escape(key)}[\"\s]*(=|\])")
-        for number, line in enumerate(lines[start:], start + 1):
-            if word.search(line.split("#")[0]):
-                return number
-    return None

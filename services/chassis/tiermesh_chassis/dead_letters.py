@@ -1,8 +1,10 @@
 """Dead letters: the original bytes untouched, a typed reason, and a result for whoever waits."""
 
+import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -22,6 +24,8 @@ from tiermesh_contracts.topics import MESSAGE_BYTES_MAX, RESULTS, dead_letters
 log = structlog.get_logger(__name__)
 
 DETAIL_CHARS_MAX = 500
+HEADROOM_BYTES = 65_536
+"""Left free in a dead letter for what is written beside the original."""
 
 
 class DeadLetters:
@@ -44,11 +48,11 @@ class DeadLetters:
 
         A reused id owes none: the request that had it first is answered on its own.
         """
-        value: bytes | None = record.value
+        value, key, kept = _fitting(record, {**headers.values, **_unread(record, headers)})
         detail = error.detail[:DETAIL_CHARS_MAX]
-        if value is not None and len(value) > MESSAGE_BYTES_MAX - 65_536:
-            detail = f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}; too large to keep"
-            value = b""
+        if value != (record.value or b""):
+            digest = hashlib.sha256(record.value).hexdigest()
+            detail = f"{detail}; {len(record.value)} bytes, sha256 {digest}: too large to keep"
         who = _identity(origin, record.value)
         letter = DeadLetter(
             reason=error.reason,
@@ -65,13 +69,38 @@ class DeadLetters:
         log.error("dead letter", **letter.model_dump(exclude_none=True))
         await self._publisher.publish_raw(
             dead_letters(record.topic),
-            value or b"",
-            key=record.key,
-            headers={**headers.values, **letter.to_headers()},
+            value,
+            key=key,
+            headers={**kept, **letter.to_headers()},
         )
         if who and owes_result and error.reason is not DeadLetterReason.ID_REUSED:
             reply_to = origin.request.reply_to if origin else RESULTS.name
             await self._results.publish(_failed(*who, error, origin), reply_to)
+
+
+def _unread(record: "ConsumerRecord[bytes, bytes]", headers: RecordHeaders) -> dict[str, str]:
+    """Headers that are null or no text, which the publisher cannot write: their bytes in base64, by name."""
+    raw = {
+        name: None if value is None else base64.b64encode(value).decode()
+        for name, value in record.headers
+        if name in headers.broken
+    }
+    return {"x-headers-unread": json.dumps(raw)} if raw else {}
+
+
+def _fitting(
+    record: "ConsumerRecord[bytes, bytes]", headers: Mapping[str, str]
+) -> tuple[bytes, bytes | None, Mapping[str, str]]:
+    """Value, key and headers that the dead-letter topic takes; what is too large is left out, value first.
+
+    A dead letter that is refused for its size would end the process again at every redelivery.
+    """
+    value, key = record.value or b"", record.key
+    room_bytes = MESSAGE_BYTES_MAX - HEADROOM_BYTES
+    around_bytes = len(key or b"") + sum(len(n.encode()) + len(v.encode()) + 16 for n, v in headers.items())
+    if around_bytes > room_bytes:
+        return b"", None, {}
+    return (value if len(value) + around_bytes <= room_bytes else b""), key, headers
 
 
 def _failed(tenant: str, request_id: UUID, error: PermanentError, origin: Origin | None) -> InferenceResult:

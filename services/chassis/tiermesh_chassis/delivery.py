@@ -113,6 +113,9 @@ class Delivery(Generic[M]):
             if ticket is None:
                 continue
             await self._permits.acquire()
+            if self._stopping:
+                self._permits.release()
+                return
             task = asyncio.create_task(self._process(record, ticket))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -137,9 +140,9 @@ class Delivery(Generic[M]):
         try:
             with hop(f"process {record.topic}", headers.values, attributes):
                 await self._deliver(record, headers)
-        except TransientError as error:
+        except Exception:
             # Not even a dead letter can be written. The offset stays uncommitted; a restart redelivers.
-            log.critical("cannot finish a record, ending the process", error=str(error))
+            log.exception("cannot finish a record, ending the process", topic=record.topic, offset=record.offset)
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             self._committer.finish(ticket)

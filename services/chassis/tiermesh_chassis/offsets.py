@@ -56,6 +56,11 @@ class Offsets:
             state.committable = offset + 1
             state.taken = False
 
+    @property
+    def moved(self) -> bool:
+        """True where `committable` would offer something."""
+        return any(not state.taken for state in self._partitions.values())
+
     def committable(self) -> dict[tuple[str, int], int]:
         """(topic, partition) to the next offset, for what moved since the last call."""
         moved = {

@@ -1,12 +1,13 @@
 """What the handlers need from outside."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tiermesh_contracts.budget import Reservation
-from tiermesh_contracts.escalations import Evidence
 from tiermesh_contracts.requests import Origin
 from tiermesh_contracts.results import InferenceResult
-from tiermesh_escalation.model import Call, Endpoint, Fence, Seen
+from tiermesh_escalation.model import Call, Endpoint, Fence, Finding, Seen
 
 
 class FrontierModel(Protocol):
@@ -29,7 +30,7 @@ class Fences(Protocol):
         ...
 
     async def void(self, reservation: Reservation, owner: str) -> Fence:
-        """Fence the attempt so that its call is never made."""
+        """Fence the attempt so that its call is never made; also where the owner has it and did not call."""
         ...
 
     async def finish(self, reservation: Reservation) -> None:
@@ -47,5 +48,7 @@ class Results(Protocol):
     async def answer(self, origin: Origin, result: InferenceResult) -> None: ...
 
 
-class Meters(Protocol):
-    def called(self, provider: str, evidence: Evidence, elapsed_ms: int) -> None: ...
+class Watch(Protocol):
+    def call(self, call: Call) -> AbstractContextManager[Callable[[Finding, int], None]]:
+        """Watch one call; what it yields is told, inside, what was found and after how many milliseconds."""
+        ...

@@ -17,16 +17,11 @@ LEASE_MARGIN_MS: Final = 5_000
 def plan_call(grant: Grant, endpoint: Endpoint | None, now_ms: int) -> Call | Unsent:
     """The call that the reservation pays for, or why it is not made. Nothing has left before this says so."""
     escalation, reservation = grant.escalation, grant.reservation
-    if not escalation.accepted.may_leave:
-        return Unsent("the request may not leave", helpless=True)
-    if now_ms >= escalation.expires_at_ms:
-        return Unsent("past the deadline", helpless=True)
-    if now_ms >= reservation.not_after_ms:
-        return Unsent("past the reservation's time")
-    if reservation.att != escalation.att:
-        return Unsent("the reservation is another attempt's")
+    barred = _barred(grant, now_ms)
+    if barred is not None:
+        return barred
     if endpoint is None:
-        return Unsent(f"provider {reservation.provider!r} is not configured")
+        return Unsent(f"provider {reservation.provider} is not configured")
     if endpoint.unusable is not None:
         return Unsent(endpoint.unusable)
     body = chat_body(escalation, reservation.model, endpoint.limit_field)
@@ -41,6 +36,20 @@ def plan_call(grant: Grant, endpoint: Endpoint | None, now_ms: int) -> Call | Un
         timeout_ms=max(CALL_MS_MIN, min(endpoint.timeout_ms, escalation.expires_at_ms - now_ms)),
         api_key=endpoint.api_key,
     )
+
+
+def _barred(grant: Grant, now_ms: int) -> Unsent | None:
+    """Why the request, its time or its money allow no call, whoever would be asked."""
+    escalation, reservation = grant.escalation, grant.reservation
+    if not escalation.accepted.may_leave:
+        return Unsent("the request may not leave", helpless=True)
+    if now_ms >= escalation.expires_at_ms:
+        return Unsent("past the deadline", helpless=True)
+    if now_ms >= reservation.not_after_ms:
+        return Unsent("past the reservation's time")
+    if reservation.att != escalation.att:
+        return Unsent("the reservation is another attempt's")
+    return None
 
 
 def lease_ms(call: Call) -> int:

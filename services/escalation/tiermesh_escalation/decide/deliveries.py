@@ -46,9 +46,7 @@ def _next_attempt(outcome: Outcome) -> Escalation:
     escalation, reservation = outcome.grant.escalation, outcome.grant.reservation
     ref = ModelRef(provider=reservation.provider, model=reservation.model)
     tried = Tried(ref=ref, evidence=outcome.evidence, detail=outcome.detail)
-    return escalation.model_copy(
-        update={"attempt": escalation.attempt + 1, "tried": (*escalation.tried, tried)}
-    )
+    return escalation.model_copy(update={"attempt": escalation.attempt + 1, "tried": (*escalation.tried, tried)})
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:

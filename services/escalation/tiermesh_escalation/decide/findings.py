@@ -19,7 +19,7 @@ from typing import Final
 from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX, Rates
 from tiermesh_contracts.escalations import Evidence
 from tiermesh_contracts.results import Usage
-from tiermesh_escalation.model import Ending, FenceState, Finding, Seen
+from tiermesh_escalation.model import Ending, FenceState, Finding, Seen, Unsent
 
 OK: Final = 200
 REJECTIONS: Final = frozenset({400, 401, 403, 404, 413, 422, 429})
@@ -45,15 +45,17 @@ def read_seen(seen: Seen, rates: Rates) -> Finding:
             return Finding(Evidence.UNKNOWN, detail=f"{seen.ending}: {seen.detail}")
 
 
-def read_fence(state: FenceState, why: str = "") -> Finding | None:
-    """What a fence that is not ours says of the attempt; None where it says nothing (yet, or any more)."""
+def read_fence(state: FenceState, unsent: Unsent | None) -> Finding | None:
+    """What a fence says of an attempt that is not called now; None where its outcome is written already."""
+    helpless = unsent is not None and unsent.helpless
     match state:
         case FenceState.VOID:
-            return Finding(Evidence.NOT_SENT, detail=why or "called off before")
+            why = unsent.why if unsent is not None else "called off before"
+            return Finding(Evidence.NOT_SENT, detail=why, helpless=helpless)
         case FenceState.FOREIGN_EPOCH:
-            return Finding(Evidence.UNKNOWN, detail="the money was set aside in another epoch")
+            return Finding(Evidence.UNKNOWN, detail="the money was set aside in another epoch", helpless=helpless)
         case FenceState.LEASE_OVER:
-            return Finding(Evidence.UNKNOWN, detail="whoever fenced the attempt left no outcome")
+            return Finding(Evidence.UNKNOWN, detail="whoever fenced it left no outcome", helpless=helpless)
         case _:
             return None
 
@@ -109,9 +111,7 @@ def _usage(value: object) -> Usage | None:
     if cached > read or reasoning > written or beyond:
         # some count reasoning beside the output instead of in it: more was billed than can be priced here
         return None
-    return Usage(
-        input_tokens=read, output_tokens=written, cached_input_tokens=cached, reasoning_tokens=reasoning
-    )
+    return Usage(input_tokens=read, output_tokens=written, cached_input_tokens=cached, reasoning_tokens=reasoning)
 
 
 def _part(details: object, name: str) -> int | None:
@@ -121,8 +121,9 @@ def _part(details: object, name: str) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
-    return value if counted else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= TOKENS_MAX else None
 
 
 def _error_code(body: Mapping[str, object]) -> str:

@@ -34,14 +34,13 @@ local state, lease_until_ms = fence[1], tonumber(fence[4] or 0)
 if state == 'finished' then return answer('finished') end
 if state == 'open' then
   if now_ms >= lease_until_ms then return answer('lease_over', lease_until_ms) end
-  if fence[2] == owner then return answer('fenced', lease_until_ms) end
-  return answer('held', lease_until_ms)
+  if fence[2] ~= owner then return answer('held', lease_until_ms) end
 end
 if not speaks_for_grant() then return answer('foreign_epoch') end
-if state == 'void' then
-  return answer(fence[3] == epoch and 'void' or 'foreign_epoch')
-end
+if state and fence[3] ~= epoch then return answer('foreign_epoch') end
+if state == 'void' then return answer('void') end
 
+-- Free, or the owner's own: it asks again because the first answer was lost on its way, and has not called.
 lease_until_ms = now_ms + tonumber(ARGV[4])
 -- string.format, because Lua writes large numbers as 1.76e+12
 redis.call('HSET', KEYS[2], 'state', wanted, 'owner', owner, 'epoch', epoch,

@@ -1,0 +1,3 @@
+from tiermesh_cli.main import main
+
+main()

@@ -1,0 +1,3 @@
+from tiermesh_escalation.app import main
+
+main()
