@@ -102,6 +102,29 @@ class Reservation(Part):
     """No call starts after this."""
 
 
+class Balance(Part):
+    """What one scope and window had counted when an opening was written; nothing is held at an opening."""
+
+    scope: str
+    window: Window
+    window_id: str
+    posted_usd_nanos: Annotated[int, Field(ge=0)]
+    suspended_usd_nanos: Annotated[int, Field(ge=0)]
+
+
+class Opening(Message):
+    """`mesh.openings`: the balances from which the entries of `epoch` count on."""
+
+    ce_type: ClassVar[str] = "tiermesh.opening.v1"
+
+    org: str
+    epoch: Annotated[int, Field(ge=1)]
+    ledger_offset: Annotated[int, Field(ge=0)]
+    """Entries before it are in the balances."""
+    at_ms: int
+    balances: tuple[Balance, ...] = ()
+
+
 class LedgerKind(StrEnum):
     EPOCH_OPENED = "epoch_opened"
     LIMIT_SET = "limit_set"

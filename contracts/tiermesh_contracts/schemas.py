@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tiermesh_contracts.budget import LedgerEntry
+from tiermesh_contracts.budget import LedgerEntry, Opening
 from tiermesh_contracts.escalations import Escalation, Grant, Outcome, Parked
 from tiermesh_contracts.failures import DeadLetter
 from tiermesh_contracts.message import Message, Part
@@ -24,6 +24,7 @@ EXPORTED: Final[dict[str, type[Part]]] = {
     "outcome": Outcome,
     "inference_result": InferenceResult,
     "ledger_entry": LedgerEntry,
+    "opening": Opening,
     "dead_letter": DeadLetter,
 }
 

@@ -1,7 +1,8 @@
 """The `tiermesh` command. Each subcommand is a file of its name; what is heavy is imported when it runs."""
 
+import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tiermesh_cli.output import CommandFailed, say
 
@@ -9,28 +10,39 @@ if TYPE_CHECKING:
     from typer import Typer
 
 
-def build() -> "Typer":
-    """Every subcommand: a function of the file's name, or for a group the file's `app`."""
+COMMANDS: Final = {
+    "demo": "demo",
+    "up": "up",
+    "run": "run",
+    "send": "send",
+    "train": "train",
+    "evaluate": "evaluate",
+    "budget": "budget",
+    "topics": "topics",
+    "frontier-sim": "frontier",
+}
+"""Subcommand to its file, which holds a function of the subcommand's name, or for a group an `app`."""
+
+
+def build(named: str | None = None) -> "Typer":
+    """The whole command; where `named` is a subcommand, that one alone, so that it starts fast."""
     from typer import Typer
 
-    from tiermesh_cli import budget, demo, evaluate, frontier, run, send, topics, train, up
-
-    app = Typer(
-        help="Small models you own answer; a frontier model is asked only with money already set aside.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-    )
-    app.command("demo")(demo.demo)
-    app.command("up")(up.up)
-    app.command("run")(run.run)
-    app.command("send")(send.send)
-    app.command("train")(train.train)
-    app.command("evaluate")(evaluate.evaluate)
-    app.add_typer(budget.app, name="budget")
-    app.add_typer(topics.app, name="topics")
-    app.command("frontier-sim")(frontier.frontier_sim)
+    app = Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app.callback(help="Small models you own answer; a frontier model is asked only with money set aside.")(_root)
+    for name, file in COMMANDS.items():
+        if named in COMMANDS and name != named:
+            continue
+        module = importlib.import_module(f"tiermesh_cli.{file}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name.replace("-", "_")))
     return app
+
+
+def _root() -> None:
+    pass
 
 
 def foreseeable() -> tuple[type[Exception], ...]:
@@ -39,7 +51,6 @@ def foreseeable() -> tuple[type[Exception], ...]:
     Python asks only once an error is on its way, so a command that works imports none of this.
     """
     from aiokafka.errors import KafkaError
-    from pydantic_core import ValidationError
 
     from tiermesh_chassis.errors import StartError
     from tiermesh_cli.embedded import EmbeddedMissing
@@ -49,7 +60,6 @@ def foreseeable() -> tuple[type[Exception], ...]:
     from tiermesh_contracts.client import TopicMissing
     from tiermesh_modelkit.errors import ModelError
 
-    del ValidationError
     return (
         CommandFailed,
         StartError,
@@ -66,7 +76,7 @@ def foreseeable() -> tuple[type[Exception], ...]:
 
 def main() -> None:
     try:
-        build()()
+        build(next(iter(sys.argv[1:]), None))()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("tiermesh_"):
             raise

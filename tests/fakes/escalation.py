@@ -168,7 +168,8 @@ class MemoryFences:
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """(`take` | `void` | `finish`, att, owner)"""
     leases_ms: list[int] = field(default_factory=list)
-    away: bool = False
+    away: frozenset[str] = frozenset()
+    """Steps at which the store does not answer."""
 
     async def take(self, reservation: Reservation, owner: str, lease_ms: int) -> Fence:
         self.leases_ms.append(lease_ms)
@@ -178,14 +179,17 @@ class MemoryFences:
         return self._answer("void", reservation.att, owner)
 
     async def finish(self, reservation: Reservation) -> None:
-        self.asked.append(("finish", reservation.att, ""))
-        if self.away:
-            raise StoreUnavailable("away")
+        self._ask("finish", reservation.att, "")
 
     def _answer(self, what: str, att: str, owner: str) -> Fence:
-        self.asked.append((what, att, owner))
+        self._ask(what, att, owner)
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         return Fence(state, 0, 0)
+
+    def _ask(self, what: str, att: str, owner: str) -> None:
+        self.asked.append((what, att, owner))
+        if what in self.away:
+            raise StoreUnavailable("away")
 
 
 @dataclass

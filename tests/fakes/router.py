@@ -38,7 +38,7 @@ class Published:
 @dataclass
 class RecordingPublisher:
     published: list[Published] = field(default_factory=list)
-    raw: list[tuple[str, bytes | None, bytes | None, Mapping[str, str]]] = field(default_factory=list)
+    raw: list[tuple[str, bytes | None, bytes | None, Mapping[str, str], int | None]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     """Raised by the next calls, in order."""
 
@@ -58,9 +58,15 @@ class RecordingPublisher:
         self.published.append(Published(topic, message, key, event_id, correlation_id, traceparent, partition))
 
     async def publish_raw(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Mapping[str, str]
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None,
+        headers: Mapping[str, str],
+        partition: int | None = None,
     ) -> None:
-        self.raw.append((topic, value, key, headers))
+        self.raw.append((topic, value, key, headers, partition))
 
 
 @dataclass

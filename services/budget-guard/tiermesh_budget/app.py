@@ -25,6 +25,7 @@ from tiermesh_chassis.errors import ConfigError, TransientError
 from tiermesh_chassis.retry_policy import RetryPolicy
 from tiermesh_chassis.running import run_service
 from tiermesh_chassis.service import Boot, Service
+from tiermesh_contracts.brokers import EMBEDDED
 from tiermesh_contracts.escalations import Escalation, Outcome
 from tiermesh_contracts.topics import ESCALATIONS, OUTCOMES
 
@@ -48,7 +49,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
     ledger = EffectiveLedger()
     reader = LedgerReader(boot.env.kafka, boot.traits, org, ledger)
     outbox = Outbox(store, service.publisher, org, ledger)
-    epochs = Epochs(store, service.publisher, org, ledger, reader)
+    epochs = Epochs(store, service.publisher, org, ledger, reader, ledger_is_volatile=boot.traits == EMBEDDED)
     books = RedisBooks(store, org, ledger, epochs.closed_why, on_entry=outbox.kick, on_closed=epochs.close)
     lot = ParkingLot(limits.parked_bytes_per_tenant_max)
     index = ParkedIndex(boot.env.kafka, boot.traits, lot, boot.env.instance)

@@ -18,8 +18,8 @@ from tiermesh_escalation.model import Fence, FenceState
 LEASE_MS = 60_000
 
 
-def reservation(**changes: object) -> Reservation:
-    return grant(**changes).reservation
+def reservation() -> Reservation:
+    return grant().reservation
 
 
 async def take(store: Redis, about: Reservation, owner: str = "me", lease_ms: int = LEASE_MS) -> Fence:

@@ -4,6 +4,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tiermesh_budget.adapters.carrying import CarryOver
 from tiermesh_budget.adapters.ledger import LedgerReader
 from tiermesh_budget.adapters.scripts import load_script
 from tiermesh_budget.decide import EffectiveLedger
@@ -25,15 +26,21 @@ class Epochs:
         org: str,
         ledger: EffectiveLedger,
         reader: LedgerReader,
+        *,
+        ledger_is_volatile: bool,
         clock: Clock = now_ms,
     ) -> None:
+        """`ledger_is_volatile`: the broker keeps nothing, so that an empty ledger under a kept store is a new
+        start and no loss."""
         self._store = store
         self._publisher = publisher
         self._org = org
         self._ledger = ledger
         self._reader = reader
         self._clock = clock
+        self._ledger_is_volatile = ledger_is_volatile
         self._activate = load_script(store, "open_epoch")
+        self._carry_over = CarryOver(store, publisher, org)
         self._why: str | None = "the ledger is being read"
 
     def closed_why(self) -> str | None:
@@ -63,6 +70,10 @@ class Epochs:
         run_id = str((await self._store.info("server"))["run_id"])
         stored = await self._store.hgetall(f"{{{self._org}}}:epoch")
         stored_epoch = int(stored.get("epoch", 0))
+        if stored_epoch > 0 and self._ledger_is_volatile and self._begins_after(stored_epoch):
+            if self._ledger.epoch == 0:
+                await self._fence(stored_epoch + 1, run_id)
+            return await self._carry_over.run(stored_epoch, stored_epoch + 1, run_id, self._clock())
         if stored_epoch > self._ledger.epoch:
             return f"the store is in epoch {stored_epoch}, the ledger only in {self._ledger.epoch}: ledger lost"
         if stored_epoch == 0 and self._ledger.epoch == 0:
@@ -74,6 +85,10 @@ class Epochs:
         if stored_epoch == self._ledger.epoch and stored.get("run_id") == run_id:
             return None
         return "the store is not the one that the ledger was written against: rebuild it from the ledger"
+
+    def _begins_after(self, stored_epoch: int) -> bool:
+        """True where the ledger is empty, or holds no more than the fence of the epoch after the store's."""
+        return self._ledger.epoch == 0 or (self._ledger.epoch == stored_epoch + 1 and self._ledger.seq == 0)
 
     async def _fence(self, epoch: int, run_id: str) -> None:
         entry = LedgerEntry(

@@ -31,8 +31,8 @@ if not limits.any_org then return {'no_budget'} end
 local now = store_time()
 local counted_in = {}
 local function count_in(scope, window, limit)
-  local key = prefix .. 'w:' .. scope .. ':' .. window .. ':' .. window_id(window, now)
-  local sums = redis.call('HMGET', key, 'held', 'posted', 'suspended')
+  local key = 'w:' .. scope .. ':' .. window .. ':' .. window_id(window, now)
+  local sums = redis.call('HMGET', prefix .. key, 'held', 'posted', 'suspended')
   local counted = tonumber(sums[1] or '0') + tonumber(sums[2] or '0') + tonumber(sums[3] or '0')
   counted_in[#counted_in + 1] = {key = key, scope = scope, window = window, limit = limit, counted = counted}
   return limit == nil or tonumber(amount) <= tonumber(limit) - counted
@@ -53,7 +53,7 @@ end
 
 local scopes, keys = {}, {}
 for i, c in ipairs(counted_in) do
-  redis.call('HINCRBY', c.key, 'held', amount)
+  redis.call('HINCRBY', prefix .. c.key, 'held', amount)
   keys[i] = c.key
   scopes[i] = '{"scope":' .. cjson.encode(c.scope) .. ',"window":"' .. c.window .. '","window_id":"'
     .. window_id(c.window, now) .. '"' .. (c.limit and ',"limit_usd_nanos":' .. c.limit or '')
