@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,13 +96,11 @@ async def test_everything_in_flight_ends_once(tmp_path, models):
         async with aiohttp.ClientSession() as session, session.get(f"{sim}/bill") as answer:
             bill = json.loads(await answer.text())
         books = await settled_books(mesh.redis_url)
-    print(
-        f"seed {SEED}: {len(requests)} requests, {seen.duplicated} repeats, bill {bill['total_usd_nanos']}, {books}"
-    )
-    assert {str(r.request_id) for r in requests} == set(seen.results)
-    assert seen.conflicting == 0
-    assert books["held"] == 0
-    assert bill["total_usd_nanos"] <= books["posted"] + books["suspended"]
+    summary = f"seed {SEED}: {seen.duplicated} repeats, bill {bill['total_usd_nanos']}, books {books}"
+    assert {str(r.request_id) for r in requests} == set(seen.results), summary
+    assert seen.conflicting == 0, summary
+    assert books["held"] == 0, summary
+    assert bill["total_usd_nanos"] <= books["posted"] + books["suspended"], summary
     calls = [line["client_request_id"] for line in bill["lines"]]
     assert len(calls) == len(set(calls))
 
@@ -127,10 +125,8 @@ async def submit_and_collect(client: MeshClient, requests: list[InferenceRequest
     for request in requests:
         await client.submit(request)
         await asyncio.sleep(1 / PER_SECOND)
-    try:
+    with suppress(TimeoutError):  # the caller sees who is missing
         await asyncio.wait_for(collecting, DEADLINE_MS / 1000 + 15)
-    except TimeoutError:
-        pass  # the caller sees who is missing
     return Seen(results, client.repeats.duplicated, client.repeats.conflicting)
 
 

@@ -48,7 +48,7 @@ class Fold:
     limits_seen: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     over_limit: list[str] = field(default_factory=list)
     resolutions: Counter[str] = field(default_factory=Counter)
-    """Settled or released, by reservation."""
+    """How often each reservation was settled or released; 0 for one only suspended."""
     holds: Counter[str] = field(default_factory=Counter)
     overruns: int = 0
     voided: int = 0
@@ -150,8 +150,8 @@ def resolution_breaches(state: Fold) -> list[str]:
     """I3: a reservation is held once and resolved at most once, and never without having been held."""
     twice = [f"reservation {att[:12]} was resolved {n} times" for att, n in state.resolutions.items() if n > 1]
     again = [f"reservation {att[:12]} was held {n} times" for att, n in state.holds.items() if n > 1]
-    unheld = [f"reservation {att[:12]} was resolved, never held" for att in state.resolutions - state.holds]
-    return twice + again + [line for line in unheld if line not in twice]
+    unheld = [f"reservation {att[:12]} was never held" for att in state.resolutions if not state.holds[att]]
+    return twice + again + unheld
 
 
 def result_breaches(requests: int, terminal: int, conflicting: int) -> list[str]:

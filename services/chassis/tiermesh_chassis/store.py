@@ -1,11 +1,14 @@
 """The connection to Redis (or Valkey)."""
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tiermesh_chassis.errors import DependencyMissing
+
+POOL_TIMEOUT_S = 5.0
+"""How long a command waits for a free connection: a busy moment is no sign that the store is away."""
 
 
 def connect_store(url: str, *, timeout_s: float = 2.0, connections_max: int = 64) -> Redis:
@@ -14,14 +17,16 @@ def connect_store(url: str, *, timeout_s: float = 2.0, connections_max: int = 64
     The library's own retry would send a command again over a new connection, perhaps to a store that has
     restarted empty in between; every repeat here is decided where its meaning is known.
     """
-    client: Redis = Redis.from_url(
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         max_connections=connections_max,
+        timeout=POOL_TIMEOUT_S,
     )
+    client: Redis = Redis.from_pool(pool)
     return client
 
 

@@ -146,7 +146,7 @@ async def test_results_find_their_entries_whatever_the_order_of_the_run(gate: Ga
     short = asyncio.create_task(ask(batcher, "short", tokens=1))
     await asyncio.sleep(0)
     gate.open.set()
-    assert await asyncio.gather(first, long, short) == ["FIRST", "LONG", "SHORT"]
+    assert tuple(await asyncio.gather(first, long, short)) == ("FIRST", "LONG", "SHORT")
     assert gate.batches[1] == ["short", "long"]
 
 
@@ -185,7 +185,7 @@ async def test_an_entry_that_became_late_in_the_queue_is_not_run(gate: Gate, mak
     await asyncio.sleep(0)
     now_ms[0] = 50
     gate.open.set()
-    assert await asyncio.gather(first, alive) == ["FIRST", "ALIVE"]
+    assert tuple(await asyncio.gather(first, alive)) == ("FIRST", "ALIVE")
     with pytest.raises(DeadlinePassed):
         await late
     assert gate.batches == [["first"], ["alive"]]
@@ -201,7 +201,7 @@ async def test_an_entry_nobody_waits_for_any_more_is_not_run(gate: Gate, make: M
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     gate.open.set()
-    assert await asyncio.gather(first, kept) == ["FIRST", "KEPT"]
+    assert tuple(await asyncio.gather(first, kept)) == ("FIRST", "KEPT")
     assert gate.batches == [["first"], ["kept"]]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from tiermesh_chassis.admin import create_topics, registry
 from tiermesh_cli.embedded import Embedded
+from wiring.chassis.rig import Rig
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,8 @@ def kafka(embedded: Embedded) -> str:
 @pytest.fixture(scope="session")
 def redis_url(embedded: Embedded) -> str:
     return embedded.redis_url
+
+
+@pytest.fixture
+def rig(kafka: str, redis_url: str) -> Rig:
+    return Rig(kafka, redis_url)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -54,17 +53,30 @@ class Around:
     consumer: AIOKafkaConsumer
     read: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in READ})
 
-    async def send(self, about: Grant, times: int = 1) -> None:
-        for _ in range(times):
-            await self.producer.send_and_wait(GRANTS.name, about.to_bytes(), key=about.reservation.att.encode())
+    async def send(self, *grants: Grant) -> None:
+        """To one partition, so that they are taken in this order."""
+        for about in grants:
+            await self.producer.send_and_wait(GRANTS.name, about.to_bytes(), partition=0)
 
     async def await_records(self, topic: str, count: int) -> list[Any]:
         async with asyncio.timeout(60):
             while len(self.read[topic]) < count:
-                for records in (await self.consumer.getmany(timeout_ms=200)).values():
-                    for record in records:
-                        self.read[record.topic].append(READ[record.topic].from_bytes(record.value, "forbid"))
+                await self._read()
         return self.read[topic]
+
+    async def await_end(self, topic: str) -> list[Any]:
+        """All records that the topic holds now."""
+        partitions = [place for place in self.consumer.assignment() if place.topic == topic]
+        ends = await self.consumer.end_offsets(partitions)
+        async with asyncio.timeout(60):
+            while [place for place in partitions if await self.consumer.position(place) < ends[place]]:
+                await self._read()
+        return self.read[topic]
+
+    async def _read(self) -> None:
+        for records in (await self.consumer.getmany(timeout_ms=200)).values():
+            for record in records:
+                self.read[record.topic].append(READ[record.topic].from_bytes(record.value, "forbid"))
 
     async def bill(self) -> list[dict[str, Any]]:
         async with ClientSession() as session, session.get(f"{self.url}/bill") as response:
@@ -122,17 +134,19 @@ async def around(embedded: Embedded, folder: Path, timeout_s: float = 30.0) -> A
 
 async def test_a_grant_sent_three_times_is_one_call_and_one_answer(embedded: Embedded, tmp_path: Path) -> None:
     """A record that comes again would be paid again, or answered differently."""
-    about = granted()
+    about, after = granted(), granted()
     async with around(embedded, tmp_path) as mesh:
         child = await mesh.start()
-        await mesh.send(about, times=3)
-        (result,) = await mesh.await_records(RESULTS.name, 1)
-        (line,) = await mesh.bill()
-        (written,) = await mesh.await_records(OUTCOMES.name, 1)
-        status = child.terminate()
+        await mesh.send(about, about, about, after)
+        results = await mesh.await_records(RESULTS.name, 2)
+        status = child.terminate(30)
+        outcomes = await mesh.await_end(OUTCOMES.name)
+        bill = {line["client_request_id"]: line for line in await mesh.bill()}
+        assert len(await mesh.bill()) == 2
+    (result,) = [r for r in results if r.reservation_id == about.reservation.att]
+    (written,) = [o for o in outcomes if o.att == about.reservation.att]
     assert (result.status, result.tier, result.model) == (Status.ANSWERED, Tier.FRONTIER, "sim/sim-large")
-    assert result.reservation_id == line["client_request_id"] == about.reservation.att
-    assert result.cost_usd_nanos == written.cost_usd_nanos == line["cost_usd_nanos"]
+    assert result.cost_usd_nanos == written.cost_usd_nanos == bill[about.reservation.att]["cost_usd_nanos"]
     assert {"grants_queue", "frontier", "total"} <= set(result.timings_ms)
     assert status in {0, -15}
 
@@ -159,24 +173,20 @@ async def test_a_call_whose_process_was_killed_ends_unknown_and_is_not_made_agai
     assert asked.tried[0].ref == LARGE
 
 
-@pytest.mark.parametrize(
-    ("about", "evidence"),
-    [
-        (granted(body_sha256="0" * 64), Evidence.NOT_SENT),
-        (granted(epoch=2), Evidence.UNKNOWN),
-        (granted(deadline_ms=0), Evidence.NOT_SENT),
-    ],
-)
-async def test_what_may_not_be_called_never_reaches_the_frontier(
-    embedded: Embedded, tmp_path: Path, about: Grant, evidence: Evidence
-) -> None:
+async def test_what_may_not_be_called_never_reaches_the_frontier(embedded: Embedded, tmp_path: Path) -> None:
     """A call would be made that the books do not cover."""
+    changed, foreign, late = granted(body_sha256="0" * 64), granted(epoch=2), granted(deadline_ms=0)
     async with around(embedded, tmp_path) as mesh:
         await mesh.start()
-        await mesh.send(about)
-        (written,) = await mesh.await_records(OUTCOMES.name, 1)
+        await mesh.send(changed, foreign, late)
+        outcomes = await mesh.await_records(OUTCOMES.name, 3)
+        (result,) = await mesh.await_records(RESULTS.name, 1)
+        asked = await mesh.await_records(ESCALATIONS.name, 2)
         assert await mesh.bill() == []
-        if written.verdict == "final":
-            (result,) = await mesh.await_records(RESULTS.name, 1)
-            assert result.status is Status.EXPIRED
-    assert written.evidence is evidence
+    assert {o.att: o.evidence for o in outcomes} == {
+        changed.reservation.att: Evidence.NOT_SENT,
+        foreign.reservation.att: Evidence.UNKNOWN,
+        late.reservation.att: Evidence.NOT_SENT,
+    }
+    assert (result.status, result.reservation_id) == (Status.EXPIRED, late.reservation.att)
+    assert {(e.attempt, e.untried) for e in asked} == {(2, (SMALL,))}

@@ -42,7 +42,7 @@ if state == 'void' then return answer('void') end
 
 -- Free, or the owner's own: it asks again because the first answer was lost on its way, and has not called.
 lease_until_ms = now_ms + tonumber(ARGV[4])
--- string.format, because Lua writes large numbers as 1.76e+12
+-- Whole digits by format, as in every script here: Lua's own conversions round from the 15th digit on.
 redis.call('HSET', KEYS[2], 'state', wanted, 'owner', owner, 'epoch', epoch,
   'started_ms', string.format('%.0f', now_ms), 'lease_until_ms', string.format('%.0f', lease_until_ms))
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
