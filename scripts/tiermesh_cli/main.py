@@ -1,6 +1,7 @@
 """The `tiermesh` command. Each subcommand is a file of its name; what is heavy is imported when it runs."""
 
 import importlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -75,6 +76,8 @@ def foreseeable() -> tuple[type[Exception], ...]:
 
 
 def main() -> None:
+    # What the Kafka client cannot do it raises too; its own lines beside ours would say it twice.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         build(next(iter(sys.argv[1:]), None))()
     except ModuleNotFoundError as error:

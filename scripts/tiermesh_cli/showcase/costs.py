@@ -21,8 +21,8 @@ UNCOVERED_WITH_LABELS: Final = 0.33
 of the uncovered ones does so because a small model took them for its own and was not sure."""
 
 ROUND_TO_USD_NANOS: Final = 1_000_000
-LIMIT_SHARE: Final = 0.5
-RAISE_FACTOR: Final = 4
+LIMIT_SHARE: Final = 0.45
+RAISED_SHARE: Final = 2.0
 
 Labels = Mapping[str, Sequence[str]]
 """By task."""
@@ -47,13 +47,16 @@ def escalations_usd_nanos(planned: Sequence[Planned], rates: Rates, labels: Labe
 
 
 def limits_usd_nanos(escalations: int) -> tuple[int, int]:
-    """The limit at first, about half of what will be wanted, and the raised one.
+    """The limit at first, a little under half of what will be wanted, and the raised one.
 
     The raised limit is twice the whole want: beside what is spent, it has to carry what is held for the calls
     in progress, and a hold is several times the price of its call.
     """
-    limit = max(1, round(escalations * LIMIT_SHARE / ROUND_TO_USD_NANOS)) * ROUND_TO_USD_NANOS
-    return limit, limit * RAISE_FACTOR
+    return _rounded(escalations * LIMIT_SHARE), _rounded(escalations * RAISED_SHARE)
+
+
+def _rounded(nanos: float) -> int:
+    return max(1, round(nanos / ROUND_TO_USD_NANOS)) * ROUND_TO_USD_NANOS
 
 
 def _call_usd_nanos(planned: Planned, rates: Rates, labels: Labels, task: str | None) -> int:

@@ -93,19 +93,23 @@ async def store_sums(store: Redis, org: str) -> dict[Place, Sums]:
         if len(sums) >= WINDOWS_MAX:
             raise CommandFailed(f"the store counts in more than {WINDOWS_MAX} windows")
         scope, window, window_id = str(key).removeprefix(prefix).rsplit(":", 2)
-        counted = await store.hgetall(key)
-        sums[scope, window, window_id] = Sums(**{name: int(value) for name, value in counted.items()})
+        sums[scope, window, window_id] = await _sums_at(store, str(key))
     return sums
 
 
 async def org_sums(store: Redis, org: str) -> Sums:
     """Of the whole org over all time."""
-    counted = await store.hgetall(f"{await _prefix(store, org)}w:org:lifetime:all")
-    return Sums(**{name: int(value) for name, value in counted.items()})
+    return await _sums_at(store, f"{await _prefix(store, org)}w:org:lifetime:all")
+
+
+async def _sums_at(store: Redis, key: str) -> Sums:
+    held, posted, suspended = await store.hmget(key, ["held", "posted", "suspended"])
+    return Sums(int(held or 0), int(posted or 0), int(suspended or 0))
 
 
 async def _prefix(store: Redis, org: str) -> str:
-    return f"{{{org}}}:e{await store.hget(f'{{{org}}}:epoch', 'epoch')}:"
+    epoch = await store.hget(f"{{{org}}}:epoch", "epoch")
+    return f"{{{org}}}:e{int(epoch or 0)}:"
 
 
 async def _drain(store: Redis, org: str) -> None:

@@ -16,10 +16,11 @@ from tiermesh_cli.mesh import Mesh
 from tiermesh_cli.showcase.config import ORG, RATES, write_config
 from tiermesh_cli.showcase.costs import all_frontier_usd_nanos, escalations_usd_nanos, limits_usd_nanos
 from tiermesh_cli.showcase.evidence import gather_evidence
+from tiermesh_cli.showcase.judging import make_report
 from tiermesh_cli.showcase.live import View
 from tiermesh_cli.showcase.models import demo_texts, ensure_models
 from tiermesh_cli.showcase.progress import Progress
-from tiermesh_cli.showcase.report import Report, Sent, Settings, make_report
+from tiermesh_cli.showcase.report import Report, Sent, Settings
 from tiermesh_cli.showcase.watching import watch_deferred, watch_mesh
 from tiermesh_cli.showcase.workload import DEADLINE_MS, Planned, Texts, plan_requests
 from tiermesh_contracts.client import MeshClient

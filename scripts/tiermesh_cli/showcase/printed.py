@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from tiermesh_cli.output import print_table, usd
+from tiermesh_cli.output import print_table
 from tiermesh_cli.showcase.report import LAWS, Percentiles, Report
+from tiermesh_contracts.budget import USD_NANOS
 from tiermesh_contracts.results import ResultReason
 
 MEANINGS: Mapping[ResultReason, str] = {
@@ -31,7 +32,7 @@ def _print_traffic(report: Report) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in traffic.by_kind.items())
     rows = [(reason, str(n), MEANINGS.get(ResultReason(reason), "")) for reason, n in traffic.by_reason.items()]
     rows.append(("deferred, then answered", str(traffic.deferred_then_answered), f"of {traffic.deferred} deferred"))
-    print_table(("ended as", "requests", ""), rows, title=f"{traffic.requests} requests: {kinds}")
+    print_table(("ended as", "requests", "which means"), rows, title=f"{traffic.requests} requests: {kinds}")
 
 
 def _print_quality(report: Report) -> None:
@@ -47,27 +48,27 @@ def _print_quality(report: Report) -> None:
         ("asked for the frontier: uncovered texts", _percent(quality.escalated_share_uncovered)),
         ("private requests that left", str(report.private_requests_sent_out)),
     ]
-    print_table(("", ""), facts, title="How good")
+    print_table(("measured", ""), facts, title="How good")
 
 
 def _print_money(report: Report) -> None:
     money = report.money
     rows = [
-        ("limit at first", usd(money.limit_usd_nanos)),
-        ("raised half-way to", usd(money.raised_usd_nanos)),
-        ("posted", usd(money.posted_usd_nanos)),
-        ("held", usd(money.held_usd_nanos)),
-        ("suspended", usd(money.suspended_usd_nanos)),
-        (f"the frontier's own bill, {money.frontier_calls} calls", usd(money.bill_usd_nanos)),
-        ("estimate had everything gone there", usd(money.all_frontier_usd_nanos)),
-        ("saved", usd(money.saved_usd_nanos)),
+        ("limit at first", _usd(money.limit_usd_nanos)),
+        ("raised half-way to", _usd(money.raised_usd_nanos)),
+        ("posted", _usd(money.posted_usd_nanos)),
+        ("held", _usd(money.held_usd_nanos)),
+        ("suspended", _usd(money.suspended_usd_nanos)),
+        (f"the frontier's own bill, {money.frontier_calls} calls", _usd(money.bill_usd_nanos)),
+        ("estimate had everything gone there", _usd(money.all_frontier_usd_nanos)),
+        ("saved", _usd(money.saved_usd_nanos)),
     ]
-    print_table(("", "US dollars"), rows, title="Money")
+    print_table(("sum", "US dollars"), rows, title="Money")
 
 
 def _print_laws(report: Report) -> None:
     rows = [("✓" if report.laws[law] else "✗ BROKEN", law, meaning) for law, meaning in LAWS.items()]
-    print_table(("", "law", ""), rows, title="Laws")
+    print_table(("", "law", "says"), rows, title="Laws")
 
 
 def _sentence(report: Report) -> str:
@@ -75,10 +76,15 @@ def _sentence(report: Report) -> str:
     local = traffic.by_tier["local"] / max(traffic.requests, 1)
     verdict = "every law held" if not report.breaches else "NOT everything held, see below"
     return (
-        f"{traffic.terminal} of {traffic.requests} requests ended with one result each in {report.elapsed_s:g} s, {local:.0%} "
-        f" of them at home; the simulated frontier cost {usd(money.posted_usd_nanos)} within its limits, "
-        f"{usd(money.saved_usd_nanos)} less than asking it everything; {verdict}."
+        f"{traffic.terminal} of {traffic.requests} requests ended with one result each in {report.elapsed_s:g} s, "
+        f"{local:.0%} of them answered at home; the simulated frontier cost {_usd(money.posted_usd_nanos)}, "
+        f"{_usd(money.saved_usd_nanos)} less than asking it everything; {verdict}."
     )
+
+
+def _usd(nanos: int) -> str:
+    """Six digits everywhere: the sums are small, and stand below each other."""
+    return f"${nanos / USD_NANOS:,.6f}"
 
 
 def _percent(share: float | None) -> str:

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 CLAIM_TTL_S = 86_400
 """Longer than any redelivery of a record whose result was published."""
 
-STORE_REST_S = 1.0
+STORE_REST_S = 2.0
 """After a failure the store is left alone this long: work that needs no money never waits for it."""
 
 

@@ -22,12 +22,14 @@ from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 from aiokafka import ConsumerRecord
+from opentelemetry import trace
 from pydantic import ValidationError
 
 from tiermesh_chassis.clock import Clock, now_ms
 from tiermesh_chassis.committing import Committer
 from tiermesh_chassis.dead_letters import DeadLetters
 from tiermesh_chassis.errors import PermanentError, TransientError
+from tiermesh_chassis.meters import DeliveryMeter
 from tiermesh_chassis.offsets import Ticket
 from tiermesh_chassis.retry_policy import RetryPolicy
 from tiermesh_chassis.telemetry import hop
@@ -93,6 +95,7 @@ class Delivery(Generic[M]):
         self._committer = committer
         self._dead_letters = dead_letters
         self._clock = clock
+        self._meter = DeliveryMeter()
         self._permits = asyncio.Semaphore(lane.in_flight_max)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -154,7 +157,9 @@ class Delivery(Generic[M]):
         try:
             inbound = self._parse(record, headers)
             origin = getattr(inbound.message, "origin", None)
+            self._meter.started(record.topic, inbound.queue_time_ms)
             await self._handle(inbound)
+            self._meter.finished(record.topic, "handled")
             return
         except PermanentError as error:
             failure = error
@@ -163,7 +168,9 @@ class Delivery(Generic[M]):
         except Exception as error:
             log.exception("a handler broke", topic=record.topic, offset=record.offset)
             failure = PermanentError(DeadLetterReason.UNEXPECTED, type(error).__name__)
+        trace.get_current_span().set_status(trace.StatusCode.ERROR, failure.reason)
         await self._bury(record, headers, failure, origin)
+        self._meter.finished(record.topic, "dead_letter")
 
     async def _bury(
         self,
@@ -213,6 +220,7 @@ class Delivery(Generic[M]):
                 delay_ms = self._lane.retry.delay_ms(attempt, self._clock(), expires_at_ms, random.random())
                 if delay_ms is None:
                     raise
+                self._meter.retried(inbound.topic)
                 log.warning("trying again", topic=inbound.topic, attempt=attempt, error=str(error))
                 await asyncio.sleep(delay_ms / 1000)
                 attempt += 1

@@ -29,7 +29,7 @@ from tiermesh_contracts.topics import Topic
 
 M = TypeVar("M", bound=Message)
 
-CLAIM_TIMEOUT_S = 0.25
+CLAIM_TIMEOUT_S = 1.0
 """Local work waits at most this long for a store that does not answer, and then not again for a while."""
 
 

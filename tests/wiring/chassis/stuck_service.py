@@ -25,5 +25,5 @@ async def main(kafka: str, redis_url: str, name: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    subscribing.SESSION_TIMEOUT_MS = 6_000
+    subscribing.SESSION_TIMEOUT_MS = 3_000
     asyncio.run(main(*sys.argv[1:]))
