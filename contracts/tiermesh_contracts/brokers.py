@@ -5,6 +5,8 @@ fetch only after half of its longest wait, whatever arrives meanwhile, and compl
 session timeout (0.8 of it for a static member).
 """
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,12 +40,29 @@ async def broker_traits(bootstrap: str) -> BrokerTraits:
 
     Raises `BrokerUnreachable` with one clear line where none answers.
     """
+    async with _admin(bootstrap) as admin:
+        cluster = await admin.describe_cluster()
+    return EMBEDDED if cluster["cluster_id"] == EMBEDDED_CLUSTER_ID else KAFKA
+
+
+async def missing_topics(bootstrap: str, names: Iterable[str]) -> list[str]:
+    """Which of `names` do not exist, sorted.
+
+    Looks at the list of all topics: many brokers create a topic when they are asked about it, with their own
+    number of partitions. Raises `BrokerUnreachable`.
+    """
+    async with _admin(bootstrap) as admin:
+        there = await admin.list_topics()
+    return sorted(set(names) - set(there))
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
         await admin.start()
-        cluster = await admin.describe_cluster()
+        yield admin
     except (KafkaError, OSError, ValueError) as error:
         raise BrokerUnreachable(f"no Kafka broker answers at {bootstrap}: {error}") from error
     finally:
         await admin.close()
-    return EMBEDDED if cluster["cluster_id"] == EMBEDDED_CLUSTER_ID else KAFKA

@@ -10,7 +10,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from pydantic import ValidationError
 
-from tiermesh_contracts.brokers import BrokerTraits, broker_traits
+from tiermesh_contracts.brokers import BrokerTraits, broker_traits, missing_topics
 from tiermesh_contracts.envelope import event_headers
 from tiermesh_contracts.firsts import FirstResults
 from tiermesh_contracts.requests import InferenceRequest
@@ -21,7 +21,7 @@ RESULTS_UNREAD_MAX = 10_000
 
 
 class TopicMissing(LookupError):
-    """A result topic does not exist."""
+    """A topic that the client writes or reads does not exist."""
 
 
 class MeshClient:
@@ -52,6 +52,8 @@ class MeshClient:
     async def __aenter__(self) -> Self:
         """Raises `BrokerUnreachable` or `TopicMissing`, each with a line that says what to do."""
         traits = await broker_traits(self._bootstrap)
+        if missing := await missing_topics(self._bootstrap, {REQUESTS.name, *self._result_topics}):
+            raise TopicMissing(f"no topic {missing} at {self._bootstrap}: run 'tiermesh topics create'")
         self._consumer = await self._read_from_now(traits)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -157,10 +159,6 @@ class MeshClient:
             fetch_max_wait_ms=traits.fetch_max_wait_ms,
         )
         await consumer.start()
-        missing = set(self._result_topics) - {partition.topic for partition in consumer.assignment()}
-        if missing:
-            await consumer.stop()
-            raise TopicMissing(f"no topic {sorted(missing)} at {self._bootstrap}: run 'tiermesh topics create'")
         await consumer.seek_to_end()
         return consumer
 

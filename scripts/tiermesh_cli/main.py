@@ -80,6 +80,8 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         build(next(iter(sys.argv[1:]), None))()
+    except SystemExit:  # the usual end of a command: nothing is asked below
+        raise
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("tiermesh_"):
             raise

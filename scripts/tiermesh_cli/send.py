@@ -77,9 +77,12 @@ async def _send(rows: "Sequence[Row]", kafka: str, concurrency: int) -> dict[str
                     advance()
 
             began_s = time.monotonic()
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(rows))):
-                    group.create_task(work())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(concurrency, len(rows))):
+                        group.create_task(work())
+            except ExceptionGroup as failed:  # one broker, one reason: the first says it for all
+                raise failed.exceptions[0] from failed
         repeats = mesh.repeats
     return summarise(
         sent,

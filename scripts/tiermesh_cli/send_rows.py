@@ -66,8 +66,9 @@ def make_row(fields: Mapping[str, Any], defaults: Mapping[str, Any], where: str)
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing that is wrong, as `field: why`."""
-    first = error.errors()[0]
+    """What is wrong, as `field: why`; a misspelt field before the one that is missing because of it."""
+    errors = error.errors()
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     field = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return f"unknown field {field!r}"

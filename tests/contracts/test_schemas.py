@@ -41,9 +41,8 @@ def test_the_committed_files_are_what_the_code_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", EXPORTED)
 def test_nothing_breaks_what_was_committed(name: str) -> None:
     """A service of the last release could not read what this one writes."""
-    shown = subprocess.run(
-        ["git", "show", f"HEAD:contracts/schemas/{name}.json"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    argv = ["git", "show", f"HEAD:contracts/schemas/{name}.json"]
+    shown = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     if shown.returncode != 0:
         pytest.skip("not in a repository, or a new message")
     assert incompatibilities(json.loads(shown.stdout), json.loads(export()[f"{name}.json"])) == []

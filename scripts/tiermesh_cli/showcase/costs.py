@@ -11,8 +11,8 @@ BYTES_PER_TOKEN: Final = 4
 MESSAGE_TOKENS: Final = 3
 INSTRUCTION_BYTES: Final = 80
 """Of the sentence around a list of labels."""
-TEXT_ANSWER_TOKENS: Final = 45
-"""A typical free answer of the simulated frontier within 128 tokens."""
+TEXT_ANSWER_TOKENS: Final = 47
+"""A free answer of the simulated frontier within 128 tokens: the mean over the uncovered texts."""
 
 COVERED_ESCALATED: Final = 0.18
 UNCOVERED_ESCALATED: Final = 0.81

@@ -9,6 +9,7 @@ from uuid import UUID
 import aiohttp
 from aiokafka import AIOKafkaConsumer
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tiermesh_chassis.store import connect_store
 from tiermesh_cli.output import CommandFailed
@@ -32,13 +33,15 @@ async def gather_evidence(
 ) -> Evidence:
     """Wait until nothing is held, at most `DRAIN_TIMEOUT_S`, then read everything. `ids` are the run's requests.
 
-    Raises `CommandFailed` where a topic cannot be read to its end in time.
+    Raises `CommandFailed` where the store or the frontier does not answer, or a topic has no end in time.
     """
     store = connect_store(redis_url)
     try:
         await _drain(store, org)
         bill, arrived, unseen = await _read_frontier(frontier)
         sums = await store_sums(store, org)
+    except (RedisError, aiohttp.ClientError) as error:
+        raise CommandFailed(f"the run cannot be checked: {error}") from error
     finally:
         await store.aclose()
     ledger, results, escalations = await asyncio.gather(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tiermesh_cli.frontier_sim.server import serving
 from tiermesh_cli.frontier_sim.settings import SimSettings
@@ -21,10 +21,12 @@ from tiermesh_cli.showcase.live import View
 from tiermesh_cli.showcase.models import demo_texts, ensure_models
 from tiermesh_cli.showcase.progress import Progress
 from tiermesh_cli.showcase.report import Report, Sent, Settings
-from tiermesh_cli.showcase.watching import watch_deferred, watch_mesh
+from tiermesh_cli.showcase.watching import watch_deferred, watch_mesh, watch_processes
 from tiermesh_cli.showcase.workload import DEADLINE_MS, Planned, Texts, plan_requests
 from tiermesh_contracts.client import MeshClient
 from tiermesh_contracts.ids import new_request_id
+
+T = TypeVar("T")
 
 HOME: Final = Path(".tiermesh")
 REQUESTS_PER_S: Final = 60.0
@@ -51,7 +53,7 @@ async def play(requests: int, seed: int, view: View) -> Report:
         view.say("starting broker, store and four services; the frontier is SIMULATED")
         mesh = await Mesh.start(config=config, models=models, embedded=True, run_dir=run_dir)
         try:
-            await mesh.ready()
+            await _while_watched(mesh.ready(), watch_processes(mesh))
             view.say(f"all ready after {time.monotonic() - started_s:.1f} s; sending {requests} requests")
             raise_limit = partial(write_config, config, frontier, settings.raised_usd_nanos)
             sent = await _while_watched(
@@ -73,7 +75,7 @@ def _settings(planned: Sequence[Planned], texts: Texts, seed: int) -> Settings:
     return Settings(seed, limit, raised, all_frontier_usd_nanos(planned, RATES, labels))
 
 
-async def _while_watched(work: Coroutine[Any, Any, list[Sent]], *watchers: Coroutine[Any, Any, None]) -> list[Sent]:
+async def _while_watched(work: Coroutine[Any, Any, T], *watchers: Coroutine[Any, Any, None]) -> T:
     """The work's result; a watcher that ends before it has failed, and so has the run."""
     working = asyncio.ensure_future(work)
     tasks = [working, *(asyncio.ensure_future(each) for each in watchers)]
@@ -89,15 +91,23 @@ async def _while_watched(work: Coroutine[Any, Any, list[Sent]], *watchers: Corou
 
 
 async def _send_all(kafka: str, planned: Sequence[Planned], progress: Progress) -> list[Sent]:
-    """Open loop: each request leaves at its own time, whatever became of those before."""
+    """Open loop: each request leaves at its own time, whatever became of those before.
+
+    Raises the first error of a request that the broker did not take.
+    """
     interval_s = max(SENDING_S_MIN / len(planned), 1 / REQUESTS_PER_S)
-    async with MeshClient(kafka, source="tiermesh-demo") as client, asyncio.TaskGroup() as asking:
-        progress.phase, progress.started_s = "running", time.monotonic()
+    async with MeshClient(kafka, source="tiermesh-demo") as client:
+        progress.phase = "running"
+        progress.started_s = started_s = time.monotonic()
         tasks = []
-        for number, each in enumerate(planned):
-            await asyncio.sleep(max(0.0, progress.started_s + number * interval_s - time.monotonic()))
-            tasks.append(asking.create_task(_ask(client, each, progress)))
-            progress.sent += 1
+        try:
+            async with asyncio.TaskGroup() as asking:
+                for number, each in enumerate(planned):
+                    await asyncio.sleep(max(0.0, started_s + number * interval_s - time.monotonic()))
+                    tasks.append(asking.create_task(_ask(client, each, progress)))
+                    progress.sent += 1
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
     return [task.result() for task in tasks]
 
 

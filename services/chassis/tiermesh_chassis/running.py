@@ -8,6 +8,7 @@ from collections.abc import Callable
 import uvicorn
 from faststream.asgi import AsgiFastStream
 
+from tiermesh_chassis.admin import registry
 from tiermesh_chassis.config import load_config
 from tiermesh_chassis.errors import DependencyMissing, StartError
 from tiermesh_chassis.logging import configure_logging
@@ -15,7 +16,7 @@ from tiermesh_chassis.service import Boot
 from tiermesh_chassis.settings import Environment, read_environment
 from tiermesh_chassis.store import connect_store, require_store
 from tiermesh_chassis.telemetry import configure_telemetry
-from tiermesh_contracts.brokers import BrokerTraits, BrokerUnreachable, broker_traits
+from tiermesh_contracts.brokers import BrokerTraits, BrokerUnreachable, broker_traits, missing_topics
 
 START_FAILED = 2
 RETRY_S = 0.5
@@ -44,20 +45,28 @@ def run_service(name: str, create_app: CreateApp) -> int:
 
 
 async def wait_for_dependencies(env: Environment) -> BrokerTraits:
-    """Wait for broker and store, at most `start_timeout_s`. Raises `DependencyMissing` with one line."""
+    """Wait for broker, store and topics, at most `start_timeout_s`. Raises `DependencyMissing` with one line.
+
+    A topic that is subscribed to before it exists is created by many brokers, with a partition count of theirs.
+    """
     deadline = time.monotonic() + env.start_timeout_s
     while True:
         try:
-            traits = await broker_traits(env.kafka)
-            store = connect_store(env.redis_url)
-            try:
-                await require_store(store, env.redis_url)
-            finally:
-                await store.aclose()
+            return await _look(env)
         except (BrokerUnreachable, DependencyMissing) as error:
             if time.monotonic() + RETRY_S > deadline:
-                hint = "set TIERMESH_KAFKA" if isinstance(error, BrokerUnreachable) else "is it running?"
-                raise DependencyMissing(f"{error} ({hint}; waited {env.start_timeout_s:g} s)") from error
+                hint = "set TIERMESH_KAFKA; " if isinstance(error, BrokerUnreachable) else ""
+                raise DependencyMissing(f"{error} ({hint}waited {env.start_timeout_s:g} s)") from error
             await asyncio.sleep(RETRY_S)
-        else:
-            return traits
+
+
+async def _look(env: Environment) -> BrokerTraits:
+    traits = await broker_traits(env.kafka)
+    store = connect_store(env.redis_url)
+    try:
+        await require_store(store, env.redis_url)
+    finally:
+        await store.aclose()
+    if missing := await missing_topics(env.kafka, [topic.name for topic in registry()]):
+        raise DependencyMissing(f"no topic {', '.join(missing)} at {env.kafka}: run 'tiermesh topics create'")
+    return traits

@@ -34,7 +34,7 @@ from tiermesh_modelkit.manifest import (
 from tiermesh_modelkit.runner import GraphRunner
 from tiermesh_modelkit.scope import fit_scope
 
-ERROR_MAX = 0.08
+ERROR_MAX = 0.10
 SCOPE_QUANTILE = 0.05
 TRAINING_THREADS = 2
 

@@ -79,9 +79,7 @@ WHO = st.tuples(st.text(max_size=8), st.uuids(), st.integers(0, 100), st.integer
 
 
 @given(WHO, WHO)
-def test_two_attempts_never_share_an_id(
-    one: tuple[str, UUID, int, int], two: tuple[str, UUID, int, int]
-) -> None:
+def test_two_attempts_never_share_an_id(one: tuple[str, UUID, int, int], two: tuple[str, UUID, int, int]) -> None:
     """One attempt would be paid from another's reservation."""
     assert (attempt_id(*one) == attempt_id(*two)) == (one == two)
 

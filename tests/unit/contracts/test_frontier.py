@@ -61,7 +61,11 @@ def test_the_body_names_no_tenant() -> None:
 
 def test_labels_come_first_as_an_instruction_and_chat_keeps_its_order() -> None:
     """The frontier would answer in prose where a label is expected, or in another conversation."""
-    chat = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"}]
+    chat = [
+        {"role": "user", "content": "1"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "3"},
+    ]
     body = json.loads(chat_body(escalation(labels=("x", "y"), input=chat), "m"))
     assert body["messages"][0]["role"] == "system"
     assert "x, y" in body["messages"][0]["content"]

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 
-from tiermesh_chassis import subscribing
 from tiermesh_chassis.delivery import Inbound, Lane
 from tiermesh_contracts.requests import InferenceRequest
 from tiermesh_contracts.topics import Topic
@@ -12,7 +11,8 @@ from wiring.chassis.rig import Rig
 
 async def handle(inbound: Inbound[InferenceRequest]) -> None:
     if inbound.message.text != "quick":
-        print("stuck", inbound.offset, flush=True)
+        sys.stdout.write(f"stuck {inbound.offset}\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
 
@@ -25,5 +25,4 @@ async def main(kafka: str, redis_url: str, name: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    subscribing.SESSION_TIMEOUT_MS = 3_000
     asyncio.run(main(*sys.argv[1:]))

@@ -1,14 +1,13 @@
 """What a running service shows: its traces, its health, its metrics."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
-from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tiermesh_chassis import telemetry
 from tiermesh_chassis.delivery import Inbound, Lane
 from tiermesh_contracts.ids import new_request_id
 from tiermesh_contracts.requests import InferenceRequest
@@ -17,16 +16,13 @@ from wiring.chassis.rig import Rig
 
 
 @pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """Spans of this process. A tracer provider can be set once, so it is the same for every test."""
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Spans of the chassis alone: a process can set its tracer provider only once, and others may want to."""
     exporter = InMemorySpanExporter()
+    provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield exporter
-    exporter.shutdown()
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("tests"))
+    return exporter
 
 
 def ids(span: ReadableSpan) -> tuple[str, str, str | None]:
