@@ -8,15 +8,16 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PROJECT := $(UV) --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check schemas pins clean
+.PHONY: help setup demo up test lint check schemas pins clean
 
 help:
 	@echo "make demo     the whole mesh on this machine, with a simulated frontier"
 	@echo "make up       the mesh on an embedded broker and store, until Ctrl-C"
 	@echo "make setup    .venv with everything for development"
 	@echo "make test     setup, then every test"
-	@echo "make check    what CI checks beside the tests: style, types, layers"
-	@echo "make schemas  the JSON Schemas of the messages, in .tiermesh/schemas"
+	@echo "make lint     style, types, layers"
+	@echo "make check    what CI checks: lint and test"
+	@echo "make schemas  contracts/schemas/ anew, after a change of the contracts"
 	@echo "make pins     requirements/*.txt anew from pyproject.toml"
 
 setup: $(VENV)/.dev
@@ -30,14 +31,16 @@ up: $(VENV)/.all
 test: $(VENV)/.dev
 	$(BIN)/pytest -q
 
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check: lint test
+
 schemas: $(VENV)/.all
-	$(BIN)/python -m tiermesh_contracts.schemas .tiermesh/schemas
+	$(BIN)/python -m tiermesh_contracts.schemas contracts/schemas
 
 # An installer that resolves nothing: the pins say it all. The stamps hold the day a pin last changed.
 $(VENV)/.build: requirements/build.txt

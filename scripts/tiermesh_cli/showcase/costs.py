@@ -14,9 +14,9 @@ INSTRUCTION_BYTES: Final = 80
 TEXT_ANSWER_TOKENS: Final = 47
 """A free answer of the simulated frontier within 128 tokens: the mean over the uncovered texts."""
 
-COVERED_ESCALATED: Final = 0.18
-UNCOVERED_ESCALATED: Final = 0.81
-UNCOVERED_WITH_LABELS: Final = 0.33
+COVERED_ESCALATED: Final = 0.13
+UNCOVERED_ESCALATED: Final = 0.74
+UNCOVERED_WITH_LABELS: Final = 0.26
 """Measured with the bundled models on the bundled test texts: which share asks for the frontier, and which share
 of the uncovered ones does so because a small model took them for its own and was not sure."""
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 HOME: Final = Path(".tiermesh")
 REQUESTS_PER_S: Final = 60.0
-SENDING_S_MIN: Final = 6.0
+SENDING_S_MIN: Final = 5.0
 """A shorter run would be over before money could be short, waited for, and come back."""
 RESULT_GRACE_S: Final = 5.0
 RUNS_KEPT: Final = 5
