@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
+from tiermesh_chassis.admin import create_topics, registry
 from tiermesh_cli.embedded import free_port
 from tiermesh_contracts.brokers import BrokerUnreachable
 from tiermesh_contracts.client import MeshClient, TopicMissing
@@ -92,13 +93,15 @@ async def test_the_first_result_is_the_answer_and_repeats_are_counted(kafka: str
 async def test_results_arrive_as_a_stream_without_those_that_are_waited_for(kafka: str) -> None:
     """A producer that sends and reads apart would miss answers, or see another reader's twice."""
     asked, streamed = request(), [request() for _ in range(20)]
-    own = request(reply_to=tenant_results("acme"))
+    tenant = f"t{asked.request_id.hex}"
+    own = request(tenant=tenant, reply_to=tenant_results(tenant))
+    await create_topics(kafka, registry((tenant,)))
     async with mesh(kafka) as services, MeshClient(kafka, result_topics=(RESULTS.name, own.reply_to)) as client:
         stream = client.results()
         first = asyncio.create_task(anext(stream))
         waiting = asyncio.create_task(client.ask(asked))
         await until_waiting(client, asked)
-        await services.send_and_wait(RESULTS.name, b"{what a newer mesh writes")
+        await services.send_and_wait(own.reply_to, b"{what a newer mesh writes")
         await say(services, result(asked), *(result(one) for one in streamed))
         await say(services, result(own), topic=own.reply_to)
         async with asyncio.timeout(20):

@@ -5,8 +5,8 @@ Not shown here, because the embedded broker cannot: idempotent producers (it giv
 members after a long rebalance.
 """
 
-import asyncio
 import inspect
+import json
 import signal
 import subprocess
 import sys
@@ -24,12 +24,16 @@ from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
 from faststream.kafka.parser import AioKafkaBatchParser
 from opentelemetry.sdk.trace import TracerProvider
 
-from contracts.traps import HOT, Observed, observe
+from contracts import traps
+from contracts.traps import HOT, Observed
 
 
 @pytest.fixture(scope="module")
 def observed(kafka: str) -> Observed:
-    return asyncio.run(observe(kafka))
+    argv = [sys.executable, traps.__file__, kafka]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    return Observed(**json.loads(ran.stdout))
 
 
 def defaults(function: Any) -> dict[str, Any]:
@@ -110,7 +114,7 @@ async def test_06_the_parser_raises_on_a_null_or_binary_header(value: bytes | No
 
 def test_06_a_record_with_such_a_header_is_skipped(observed: Observed) -> None:
     """It is lost without a dead letter, and the next commit goes past it."""
-    assert observed.header_bodies == [b"kept"]
+    assert observed.header_bodies == ["kept"]
 
 
 async def test_07_the_telemetry_middleware_overwrites_the_trace_that_was_set() -> None:
@@ -151,8 +155,8 @@ def test_09_the_defaults_of_broker_and_subscriber_lose_data() -> None:
 
 def test_10_publish_batch_ignores_the_key_when_it_picks_a_partition(observed: Observed) -> None:
     """Records of one conversation, or of one request's results, would not share an order."""
-    assert len(observed.batched_partitions) > 1
-    assert len(observed.single_partitions) == 1
+    assert len(set(observed.batched_partitions)) > 1
+    assert len(set(observed.single_partitions)) == 1
 
 
 def test_10_an_explicit_publish_gets_a_fresh_correlation_id(observed: Observed) -> None:

@@ -1,10 +1,14 @@
 """What the framework does by itself on a real broker, observed once and pinned by test_stack_traps.
 
+`python traps.py BOOTSTRAP` prints it as JSON: a process of its own, since what the framework leaves open when it
+stops would be reported as a warning of whichever test runs next.
 The services never subscribe like this; each subscriber here is what its author would have written first.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+import json
+import sys
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -44,8 +48,8 @@ class Observed:
     header_bodies: list[Any] = field(default_factory=list)
     workers_finished: int = 0
     workers_committed: int = 0
-    batched_partitions: set[int] = field(default_factory=set)
-    single_partitions: set[int] = field(default_factory=set)
+    batched_partitions: list[int] = field(default_factory=list)
+    single_partitions: list[int] = field(default_factory=list)
     correlation_ids: list[str] = field(default_factory=list)
     framework_partition_error: str = ""
 
@@ -178,7 +182,7 @@ async def _header(kafka: str, seen: Observed) -> None:
 
         @_subscriber(broker, "header", AckPolicy.ACK)  # type: ignore[untyped-decorator]
         async def handle(body: Any) -> None:
-            seen.header_bodies.append(body)
+            seen.header_bodies.append(body.decode())
             happened.set()
 
         await _run_until(broker, happened)
@@ -204,8 +208,8 @@ async def _publish(kafka: str, seen: Observed) -> None:
             single = await broker.publish(b"1", "trap.single", key=b"one key")
             assert batch is not None
             assert single is not None
-            seen.batched_partitions.add(batch.partition)
-            seen.single_partitions.add(single.partition)
+            seen.batched_partitions.append(batch.partition)
+            seen.single_partitions.append(single.partition)
         await broker.publish(b"1", "trap.single", key=b"other", partition=0, correlation_id="mine")
         await broker.publish(b"1", "trap.single", key=b"other", partition=0)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, fetch_max_wait_ms=10, auto_offset_reset="earliest")
@@ -216,3 +220,7 @@ async def _publish(kafka: str, seen: Observed) -> None:
                 seen.correlation_ids += [
                     dict(r.headers)["correlation_id"].decode() for r in records if r.key == b"other"
                 ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(asyncio.run(observe(sys.argv[1])))))

@@ -96,10 +96,11 @@ def _money(state: laws.Fold, bill: Bill, settings: Settings) -> Money:
 def _not_shown(traffic: Traffic, state: laws.Fold, settings: Settings) -> list[str]:
     """What a run is there to show, and this one did not."""
     raised = settings.raised_usd_nanos in state.limits_seen.get(("org", "lifetime"), [])
+    hint = "more requests or another --seed may show it"
     missing = {
-        "no request was deferred and then answered": traffic.deferred_then_answered == 0,
-        "no request got its best local answer for want of money": traffic.degraded == 0,
-        "no request was refused for want of money": traffic.refused == 0,
+        f"no request was deferred and then answered ({hint})": traffic.deferred_then_answered == 0,
+        f"no request got its best local answer for want of money ({hint})": traffic.degraded == 0,
+        f"no request was refused for want of money ({hint})": traffic.refused == 0,
         "the raised limit did not come into force": not raised,
         f"{traffic.late} results came after their producer had stopped waiting": traffic.late > 0,
     }

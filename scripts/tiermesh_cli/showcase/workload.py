@@ -22,8 +22,8 @@ TEXT_TOKENS_MAX: Final = 128
 DEADLINE_MS: Final = 8_000
 
 ON_BUDGET: Final = {
-    "covered": {OnBudget.DEFER: 0.46, OnBudget.BEST_LOCAL: 0.46, OnBudget.REFUSE: 0.08},
-    "uncovered": {OnBudget.DEFER: 0.60, OnBudget.BEST_LOCAL: 0.18, OnBudget.REFUSE: 0.22},
+    "covered": {OnBudget.DEFER: 0.38, OnBudget.BEST_LOCAL: 0.56, OnBudget.REFUSE: 0.06},
+    "uncovered": {OnBudget.DEFER: 0.66, OnBudget.BEST_LOCAL: 0.14, OnBudget.REFUSE: 0.20},
     "private": {OnBudget.DEFER: 1.0},
 }
 """A text with a local answer can fall back on it, one without can only wait or be refused."""

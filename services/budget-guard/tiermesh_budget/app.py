@@ -57,7 +57,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
     admission = Admission(
         books, reader, Prices(boot.config), KafkaGrants(service.publisher), service.results, now_ms
     )
-    attendant = Attendant(lot, index.overfull, admission, parking, service.results, now_ms)
+    attendant = Attendant(lot, index, admission, parking, service.results, now_ms)
     handlers = GuardHandlers(admission, books, reader, parking, now_ms)
 
     async def keep_books() -> None:
@@ -75,7 +75,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
         return epochs.closed_why()
 
     async def index_assigned() -> str | None:
-        return None if index.is_assigned else "no partitions of parked work assigned yet"
+        return None if index.is_caught_up else "parked work is still being read"
 
     service.check("books", books_open)
     service.check("parked", index_assigned)
@@ -84,7 +84,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
 
 async def _keep_limits(path: Path, config: MeshConfig, epochs: Epochs, books: Books) -> None:
     """Open the books, put the configured limits in force, and again whenever the file changes."""
-    seen, applied = _stamp(path), False
+    seen, applied = None, False  # the file may have changed since it was read for the start
     while True:
         if epochs.closed_why() is not None:
             await _open(epochs)

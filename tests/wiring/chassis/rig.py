@@ -104,6 +104,15 @@ class Rig:
                     records += batch
         return records
 
+    async def read_all(self, topic: str) -> list["ConsumerRecord[bytes, bytes]"]:
+        """Every record that is there now; other tests' too, where the topic is shared."""
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.kafka, fetch_max_wait_ms=10)
+        async with consumer:
+            partitions = list(consumer.assignment())
+            ends = await consumer.end_offsets(partitions)
+            starts = await consumer.beginning_offsets(partitions)
+        return await self.read(topic, sum(ends.values()) - sum(starts.values()))
+
     async def committed(self, service: str, topic: Topic, partition: int = 0) -> int:
         """What the service's group has committed; -1 for nothing."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)

@@ -40,6 +40,7 @@ class RedisBooks:
         self._on_entry = on_entry
         self._on_closed = on_closed
         self._reserve = load_script(store, "reserve")
+        self._find = load_script(store, "find")
         self._resolve = load_script(store, "resolve")
         self._limits = load_script(store, "limits")
 
@@ -82,9 +83,17 @@ class RedisBooks:
             case _:
                 raise BooksClosed(f"unexpected reply of reserve: {reply}")
 
+    async def find(self, att: str) -> Held | None:
+        epoch = self._open_epoch()
+        match await self._call(self._find, epoch, [epoch, self._ledger.seq, att]):
+            case ["held", reservation, seq, state]:
+                return Held(epoch, int(seq), state, reservation)
+            case _:
+                return None
+
     async def resolve(self, att: str, resolution: Resolution) -> Resolved | UnknownReservation:
         epoch = self._open_epoch()
-        arguments = [epoch, att, resolution.to.value, resolution.cost_usd_nanos]
+        arguments = [epoch, self._ledger.seq, att, resolution.to.value, resolution.cost_usd_nanos]
         match await self._call(self._resolve, epoch, arguments):
             case ["done", seq]:
                 return Resolved(epoch, int(seq), repeated=False)
@@ -98,7 +107,8 @@ class RedisBooks:
     async def set_limits(self, limits: Sequence[tuple[str, str, int]]) -> int:
         epoch = self._open_epoch()
         entry = f'"org":{json.dumps(self._org)}'
-        reply = await self._call(self._limits, epoch, [epoch, entry, *(p for limit in limits for p in limit)])
+        parts = [part for limit in limits for part in limit]
+        reply = await self._call(self._limits, epoch, [epoch, self._ledger.seq, entry, *parts])
         return int(reply[1])
 
     def _open_epoch(self) -> int:

@@ -83,12 +83,16 @@ class Epochs:
             reply = await self._activate(keys=[f"{{{self._org}}}:epoch"], args=[self._ledger.epoch, run_id])
             return None if reply[0] == "done" else str(reply[1])
         if stored_epoch == self._ledger.epoch and stored.get("run_id") == run_id:
-            return None
+            return await self._behind(stored_epoch, self._ledger.seq)
         return "the store is not the one that the ledger was written against: rebuild it from the ledger"
 
     def _begins_after(self, stored_epoch: int) -> bool:
         """True where the ledger is empty, or holds no more than the fence of the epoch after the store's."""
         return self._ledger.epoch == 0 or (self._ledger.epoch == stored_epoch + 1 and self._ledger.seq == 0)
+
+    async def _behind(self, epoch: int, seq_min: int) -> str | None:
+        seq = int(await self._store.get(f"{{{self._org}}}:e{epoch}:seq") or 0)
+        return None if seq >= seq_min else "the store is behind the ledger: rebuild it from the ledger"
 
     async def _fence(self, epoch: int, run_id: str) -> None:
         entry = LedgerEntry(

@@ -58,12 +58,17 @@ class ParkedIndex(ConsumerRebalanceListener):  # type: ignore[misc]
             "heartbeat_interval_ms": traits.session_timeout_ms // 5,
         }
         self._consumer: AIOKafkaConsumer | None = None
-        self.overfull: list[Space] = []
-        """Read, but beyond their tenant's space: to be ended by whoever attends the lot."""
+        self._unread: dict[TopicPartition, int] = {}
+        """Where each partition ended when it was assigned, until it is read that far."""
+        self.overfull: dict[str, Space] = {}
 
     @property
     def is_assigned(self) -> bool:
         return self._consumer is not None and bool(self._consumer.assignment())
+
+    @property
+    def is_caught_up(self) -> bool:
+        return self.is_assigned and not self._unread
 
     async def run(self) -> None:
         self._consumer = AIOKafkaConsumer(**self._arguments)
@@ -74,12 +79,17 @@ class ParkedIndex(ConsumerRebalanceListener):  # type: ignore[misc]
                 for records in (await self._consumer.getmany(timeout_ms=100)).values():
                     for record in records:
                         self._index(record)
+                for tp, end in list(self._unread.items()):
+                    if await self._consumer.position(tp) >= end:
+                        self._unread.pop(tp, None)
         finally:
             await self._consumer.stop()
 
     def _index(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         if record.value is None:
-            self._lot.take((record.key or b"").decode(errors="replace"))
+            att = (record.key or b"").decode(errors="replace")
+            self._lot.take(att)
+            self.overfull.pop(att, None)
             return
         try:
             parked = Parked.from_bytes(record.value)
@@ -88,11 +98,17 @@ class ParkedIndex(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         space = Space(parked, record.partition, len(record.value))
         if not self._lot.put(space):
-            self.overfull.append(space)
+            self.overfull[space.att] = space
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         if self._consumer is not None and assigned:
+            self._unread.update(await self._consumer.end_offsets(assigned))
             await self._consumer.seek_to_beginning(*assigned)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._lot.forget({tp.partition for tp in revoked})
+        partitions = {tp.partition for tp in revoked}
+        self._lot.forget(partitions)
+        for tp in revoked:
+            self._unread.pop(tp, None)
+        for att in [s.att for s in self.overfull.values() if s.partition in partitions]:
+            del self.overfull[att]

@@ -9,9 +9,15 @@ from tiermesh_contracts.escalations import Escalation, ModelRef
 from tiermesh_contracts.frontier import chat_body
 from tiermesh_contracts.requests import OnBudget
 from tiermesh_contracts.results import InferenceResult, ResultReason, Status, Tier
+from tiermesh_contracts.topics import MESSAGE_BYTES_MAX
 
 BYTES_PER_TOKEN_TYPICAL = 4
 """Only to skip models that clearly cannot read a request; the hold itself counts a token a byte."""
+
+
+GRANT_ROOM_BYTES = 65_536
+OUTPUT_BYTES_PER_TOKEN = 8
+"""What a grant and an outcome add to an escalation: money is not held for a call whose records do not fit."""
 
 
 def plan_admission(escalation: Escalation, offers: Mapping[ModelRef, Offer], now_ms: int) -> Tender | End:
@@ -28,6 +34,8 @@ def plan_admission(escalation: Escalation, offers: Mapping[ModelRef, Offer], now
         reason = ResultReason.FRONTIER_FAILED if escalation.tried else ResultReason.NO_FRONTIER
         return End(best_local_or(escalation, Status.FAILED, reason, now_ms))
     bids = [bid for offer in known if (bid := bid_for(escalation, offer)) is not None]
+    if bids and not _fits_a_record(escalation):
+        return End(best_local_or(escalation, Status.REFUSED, ResultReason.INPUT_TOO_LONG, now_ms))
     if bids:
         return Tender(tuple(bids))
     priced = any(offer.rates is not None for offer in known)
@@ -55,6 +63,16 @@ def bid_for(escalation: Escalation, offer: Offer) -> Bid | None:
         price=offer.rates,
         scopes=scopes_of(escalation, offer.ref),
     )
+
+
+def _fits_a_record(escalation: Escalation) -> bool:
+    answer_bytes = escalation.accepted.request.output_tokens_max * OUTPUT_BYTES_PER_TOKEN
+    return len(escalation.to_bytes()) + GRANT_ROOM_BYTES + answer_bytes <= MESSAGE_BYTES_MAX
+
+
+def may_hold(escalation: Escalation) -> bool:
+    """True where an earlier delivery of this attempt can have set money aside."""
+    return escalation.accepted.may_leave and bool(escalation.untried)
 
 
 def decide_short(escalation: Escalation, short: NoMoney, now_ms: int) -> Park | End:

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX
 from tiermesh_contracts.escalations import Evidence, Outcome
 
 
@@ -20,11 +21,13 @@ class Resolution(NamedTuple):
 def resolution_of(outcome: Outcome) -> Resolution:
     """Evidence moves a hold; silence and time never do.
 
-    Completed without a cost is money of unknown amount, not money of amount zero: it is suspended.
+    Completed without a cost is money of unknown amount, not money of amount zero: it is suspended. So is a cost
+    beyond what the books can count, which no call can have had.
     """
+    cost = outcome.cost_usd_nanos
     match outcome.evidence:
-        case Evidence.COMPLETED if outcome.cost_usd_nanos is not None:
-            return Resolution(To.SETTLED, outcome.cost_usd_nanos)
+        case Evidence.COMPLETED if cost is not None and cost <= LIMIT_USD_NANOS_MAX:
+            return Resolution(To.SETTLED, cost)
         case Evidence.REJECTED:
             return Resolution(To.SETTLED, 0)
         case Evidence.NOT_SENT:

@@ -1,14 +1,13 @@
 """The guard's edge: escalations to be paid for, outcomes to be booked."""
 
 from tiermesh_budget.decide import resolution_of
-from tiermesh_budget.errors import BooksClosed
 from tiermesh_budget.handlers.admission import Admission
 from tiermesh_budget.handlers.attending import Attendant
 from tiermesh_budget.model import Park, Resolved
 from tiermesh_budget.ports import Books, Ledger, Parking
 from tiermesh_chassis.clock import Clock
 from tiermesh_chassis.delivery import Inbound
-from tiermesh_chassis.errors import PermanentError
+from tiermesh_chassis.errors import PermanentError, TransientError
 from tiermesh_chassis.telemetry import current_traceparent
 from tiermesh_contracts.escalations import Escalation, Outcome, Parked
 from tiermesh_contracts.failures import DeadLetterReason
@@ -28,8 +27,9 @@ class GuardHandlers:
         escalation = inbound.message.timed("escalations_queue", inbound.queue_time_ms)
         try:
             waits = await self._admission.admit(escalation)
-        except BooksClosed as closed:
-            waits = Park(str(closed))
+        except TransientError as error:
+            # not a dead letter: money may be held already, and who is parked is admitted again
+            waits = Park(str(error))
         if waits is not None:
             trace = current_traceparent()
             parked = Parked(escalation=escalation, parked_at_ms=self._clock(), why=waits.why, traceparent=trace)

@@ -3,14 +3,14 @@
 import json
 
 from tiermesh_budget.decide import decide_short, plan_admission
-from tiermesh_budget.decide.admit import best_local_or
-from tiermesh_budget.model import Bid, End, Frozen, Held, NoMoney, Park, Tender
+from tiermesh_budget.decide.admit import best_local_or, may_hold
+from tiermesh_budget.model import Bid, End, Frozen, Held, NoMoney, Park
 from tiermesh_budget.ports import Books, Grants, Ledger, PriceTable
 from tiermesh_chassis.clock import Clock
 from tiermesh_chassis.terminal import TerminalResults
 from tiermesh_contracts.budget import Reservation
 from tiermesh_contracts.escalations import Escalation, Grant
-from tiermesh_contracts.results import ResultReason, Status
+from tiermesh_contracts.results import InferenceResult, ResultReason, Status
 
 
 class Admission:
@@ -36,15 +36,29 @@ class Admission:
         Raises `BooksClosed` where nothing may be admitted now.
         """
         plan = plan_admission(escalation, self._prices.offers(), self._clock())
-        decision = await self._tender(escalation, plan.bids) if isinstance(plan, Tender) else plan
-        match decision:
-            case Held():
-                await self._grant(escalation, decision)
-            case End():
-                await self._results.answer(escalation.origin, decision.result)
-            case Park():
-                return decision
+        if isinstance(plan, End):
+            await self.end(escalation, plan.result)
+            return None
+        match await self._tender(escalation, plan.bids):
+            case Held() as held:
+                await self._grant(escalation, held)
+            case End(result):
+                await self._results.answer(escalation.origin, result)
+            case Park() as park:
+                return park
         return None
+
+    async def end(self, escalation: Escalation, result: InferenceResult) -> None:
+        """Answer, unless an earlier delivery set money aside for this attempt: then its grant goes out (again),
+        for only the outcome of a grant gives money back, and escalation answers.
+
+        Raises `BooksClosed` where nobody can say.
+        """
+        held = await self._books.find(escalation.att) if may_hold(escalation) else None
+        if held is None:
+            await self._results.answer(escalation.origin, result)
+        else:
+            await self._grant(escalation, held)
 
     async def _tender(self, escalation: Escalation, bids: tuple[Bid, ...]) -> Held | Park | End:
         """The first bid that the money covers."""
@@ -54,7 +68,8 @@ class Admission:
                 case Held() as held:
                     return held
                 case NoMoney() as no_money:
-                    short = short or no_money
+                    # a budget that returns helps, the request's own limit never does
+                    short = no_money if short is None or short.is_own_limit else short
                 case Frozen():
                     continue
         if short is not None:

@@ -6,12 +6,15 @@ local function run_id()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
--- Why the books are closed to a guard of this epoch, or nil.
-local function store_changed(epoch_key, epoch)
+-- Why the books are closed to a guard of this epoch that read the ledger up to `seq_min`, or nil. A store behind
+-- the ledger would give a seq away a second time.
+local function store_changed(epoch_key, prefix, epoch, seq_min)
   local stored = redis.call('HMGET', epoch_key, 'epoch', 'run_id')
   if not stored[1] then return 'the store has no epoch' end
   if stored[1] ~= epoch then return 'the store is in epoch ' .. stored[1] end
   if stored[2] ~= run_id() then return 'the store restarted' end
+  local seq = tonumber(redis.call('GET', prefix .. 'seq') or '0')
+  if seq < tonumber(seq_min) then return 'the store is behind the ledger' end
   return nil
 end
 

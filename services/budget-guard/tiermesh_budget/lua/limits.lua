@@ -1,11 +1,11 @@
 -- Make the limits in force exactly those given; each change is a ledger entry.
 --
 -- KEYS[1]  {org}:epoch      KEYS[2]  {org}:e<epoch>:
--- ARGV     epoch, entry (JSON fragment), scope, window, limit, scope, window, limit, ...
+-- ARGV     epoch, seq_min, entry (JSON fragment), scope, window, limit, scope, window, limit, ...
 -- returns  {'done', seq of the last change or '0'} | {'closed', why}
-local epoch, entry = ARGV[1], ARGV[2]
+local epoch, entry = ARGV[1], ARGV[3]
 local prefix = KEYS[2]
-local why = store_changed(KEYS[1], epoch)
+local why = store_changed(KEYS[1], prefix, epoch, ARGV[2])
 if why then return {'closed', why} end
 
 local now = store_time()
@@ -18,7 +18,7 @@ local function record(scope, window, limit)
 end
 
 local wanted = {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local field = ARGV[i] .. '|' .. ARGV[i + 1]
   wanted[field] = true
   if redis.call('HGET', key, field) ~= ARGV[i + 2] then

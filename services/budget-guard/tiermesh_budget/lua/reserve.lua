@@ -9,14 +9,12 @@
 --          reservation (JSON), entry (JSON fragment), keep_until_ms, scope, kind, scope, kind, ...
 -- returns  {'held', reservation, seq, state} | {'no_money', scope, window} | {'frozen'} | {'id_reused'}
 --          | {'no_budget'} | {'closed', why}
-local epoch, seq_min, att, amount = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local epoch, att, amount = ARGV[1], ARGV[3], ARGV[4]
 local body, frozen_ref, request_limit = ARGV[5], ARGV[6], ARGV[7]
 local prefix = KEYS[2]
 
-local why = store_changed(KEYS[1], epoch)
+local why = store_changed(KEYS[1], prefix, epoch, ARGV[2])
 if why then return {'closed', why} end
-local seq_now = tonumber(redis.call('GET', prefix .. 'seq') or '0')
-if seq_now < seq_min then return {'closed', 'store is behind the ledger'} end
 
 local record = prefix .. 'r:' .. att
 local known = redis.call('HMGET', record, 'reservation', 'seq', 'state', 'body')

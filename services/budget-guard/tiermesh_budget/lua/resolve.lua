@@ -8,11 +8,13 @@
 -- frozen until an operator looks.
 --
 -- KEYS[1]  {org}:epoch      KEYS[2]  {org}:e<epoch>:
--- ARGV     epoch, att, to (settled | released | suspended), cost (digits; '0' unless settled)
+-- ARGV     epoch, seq_min, att, to (settled | released | suspended), cost (digits; '0' unless settled)
 -- returns  {'done', seq} | {'already', state, seq} | {'unknown'} | {'closed', why}
-local epoch, att, to, cost = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local epoch, att, to, cost = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local prefix = KEYS[2]
-local why = store_changed(KEYS[1], epoch)
+-- before any effect: a sum that refused such an amount would leave the script half done
+if tonumber(cost) > 9007199254740991 then return redis.error_reply('ERR a cost beyond 2^53') end
+local why = store_changed(KEYS[1], prefix, epoch, ARGV[2])
 if why then return {'closed', why} end
 
 local record = prefix .. 'r:' .. att
