@@ -120,20 +120,28 @@ class ScriptedBooks:
     replies: dict[ModelRef, Reply | Exception] = field(default_factory=dict)
     known: Held | Exception | None = None
     """What `find` answers."""
-    asked: list[Bid] = field(default_factory=list)
-    resolved: Resolved | UnknownReservation = field(default_factory=lambda: Resolved(1, 1, repeated=False))
+    bids: list[tuple[Escalation, Bid]] = field(default_factory=list)
+    sought: list[str] = field(default_factory=list)
+    resolved: list[tuple[str, Resolution]] = field(default_factory=list)
+    booked: Resolved | UnknownReservation = field(default_factory=lambda: Resolved(1, 3, repeated=False))
+    limits: list[Sequence[tuple[str, str, int]]] = field(default_factory=list)
 
-    async def reserve(self, about: Escalation, bid: Bid) -> Reply:
-        self.asked.append(bid)
-        return _given(self.replies[bid.offer.ref])
+    async def reserve(self, escalation: Escalation, bid: Bid) -> Reply:
+        self.bids.append((escalation, bid))
+        reply: Reply = _given(self.replies[bid.offer.ref])
+        return reply
 
     async def find(self, att: str) -> Held | None:
-        return None if self.known is None else _given(self.known)
+        self.sought.append(att)
+        known: Held | None = _given(self.known)
+        return known
 
     async def resolve(self, att: str, resolution: Resolution) -> Resolved | UnknownReservation:
-        return self.resolved
+        self.resolved.append((att, resolution))
+        return self.booked
 
     async def set_limits(self, limits: Sequence[tuple[str, str, int]]) -> int:
+        self.limits.append(limits)
         return 0
 
 
@@ -158,6 +166,7 @@ class Steps:
     done: list[tuple[str, Any]] = field(default_factory=list)
     failures: dict[str, list[Exception]] = field(default_factory=dict)
     """By step, raised by its next calls in order."""
+    owed: list[Origin] = field(default_factory=list)
 
     def names(self) -> list[str]:
         return [name for name, _ in self.done]
@@ -175,6 +184,7 @@ class Steps:
 
     async def answer(self, origin: Origin, result: InferenceResult) -> None:
         self._step("result", result)
+        self.owed.append(origin)
 
     async def park(self, parked: Parked) -> None:
         self._step("park", parked)

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from tiermesh_contracts.firsts import FirstResults
 from tiermesh_contracts.ids import new_request_id
 from tiermesh_contracts.results import InferenceResult
+from tiermesh_contracts.routing import Candidate, RoutingDecision
 
 ID = new_request_id()
 
@@ -56,3 +60,14 @@ def test_a_result_survives_the_way_through_bytes() -> None:
     assert again.to_bytes() == said.to_bytes()
     assert again.usage is not None
     assert again.usage.input_tokens == 0
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(wrong: float) -> None:
+    """JSON has no such number: it would be written as null, and every reader would refuse the record."""
+    with pytest.raises(ValidationError):
+        result(confidence=wrong)
+    with pytest.raises(ValidationError):
+        RoutingDecision(route="local", reason="in_scope", score=wrong)
+    with pytest.raises(ValidationError):
+        Candidate(task="support", score=wrong, threshold=0.5)

@@ -4,6 +4,7 @@ import zlib
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError
 from pydantic import ValidationError
 
 from tiermesh_budget.decide import ParkingLot
@@ -79,11 +80,17 @@ class ParkedIndex(ConsumerRebalanceListener):  # type: ignore[misc]
                 for records in (await self._consumer.getmany(timeout_ms=100)).values():
                     for record in records:
                         self._index(record)
-                for tp, end in list(self._unread.items()):
-                    if await self._consumer.position(tp) >= end:
-                        self._unread.pop(tp, None)
+                await self._look_how_far(self._consumer)
         finally:
             await self._consumer.stop()
+
+    async def _look_how_far(self, consumer: AIOKafkaConsumer) -> None:
+        for tp, end in list(self._unread.items()):
+            try:
+                if await consumer.position(tp) >= end:
+                    self._unread.pop(tp, None)
+            except IllegalStateError:  # revoked meanwhile
+                self._unread.pop(tp, None)
 
     def _index(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         if record.value is None:

@@ -10,8 +10,16 @@ from genai_prices.types import TieredPrices
 
 from tiermesh_budget.model import Offer
 from tiermesh_chassis.config import MeshConfig, Provider, ProviderModel
-from tiermesh_contracts.budget import USD_NANOS, Rates
+from tiermesh_chassis.errors import ConfigError
+from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX, USD_NANOS, Rates
 from tiermesh_contracts.escalations import ModelRef
+
+
+UNCOUNTED = ("requests_kcount",)
+"""Charges beside the tokens: a hold that counts tokens would not cover a model that has one, so it has no price."""
+
+WRITTEN = ("output_reasoning_mtok", "output_citation_mtok")
+"""Kinds of output that may have a price of their own."""
 
 
 class Prices:
@@ -54,8 +62,9 @@ def _listed(provider: Provider, model: ProviderModel, at: datetime) -> Rates | N
         return None
     prices = info.get_prices(at)
     input_price, output_price = _dearest(prices, "input_mtok"), _dearest(prices, "output_mtok")
-    if input_price is None or output_price is None:
+    if input_price is None or output_price is None or any(_dearest(prices, f) is not None for f in UNCOUNTED):
         return None
+    output_price = max(output_price, *(_dearest(prices, f) or output_price for f in WRITTEN))
     cached_price = _dearest(prices, "cache_read_mtok")
     return Rates(
         input_usd_nanos_per_mtok=_nanos(input_price),
@@ -73,4 +82,8 @@ def _dearest(prices: object, field: str) -> Decimal | None:
 
 
 def _nanos(usd: Decimal) -> int:
-    return int((usd * USD_NANOS).to_integral_value(rounding=ROUND_CEILING))
+    """Raises `ConfigError` above what the books can count: it is a slip of the pen."""
+    nanos = int((usd * USD_NANOS).to_integral_value(rounding=ROUND_CEILING))
+    if nanos > LIMIT_USD_NANOS_MAX:
+        raise ConfigError(f"a price of {usd} USD per million tokens is above 9,000,000: correct it in mesh.toml")
+    return nanos

@@ -46,7 +46,7 @@ elseif state == 'settled' or state == 'released' or state == to then
   return {'already', state, known[8] or '0'}
 else
   local from_suspended = state == 'suspended'
-  move(from_suspended and 'suspended' or 'held', '-' .. amount)
+  if amount ~= '0' then move(from_suspended and 'suspended' or 'held', '-' .. amount) end -- '-0' is no integer
   if to == 'settled' then
     local excess = tonumber(cost) - tonumber(amount)
     local posted = excess > 0 and amount or cost
