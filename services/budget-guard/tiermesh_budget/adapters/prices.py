@@ -14,7 +14,6 @@ from tiermesh_chassis.errors import ConfigError
 from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX, USD_NANOS, Rates
 from tiermesh_contracts.escalations import ModelRef
 
-
 UNCOUNTED = ("requests_kcount",)
 """Charges beside the tokens: a hold that counts tokens would not cover a model that has one, so it has no price."""
 
