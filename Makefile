@@ -29,7 +29,7 @@ up: $(VENV)/.all
 	$(BIN)/tiermesh up --embedded
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -108,9 +108,7 @@ class Place:
 
         def get() -> dict[str, Any]:
             try:
-                with urllib.request.urlopen(
-                    f"http://127.0.0.1:{self.child.ready_port}/ready", timeout=10
-                ) as answer:
+                with urllib.request.urlopen(url, timeout=10) as answer:
                     body: dict[str, Any] = json.load(answer)
             except urllib.error.HTTPError as error:
                 body = json.load(error)

@@ -6,8 +6,8 @@ The tests break one guard and store, in the order in which they stand here.
 import asyncio
 from uuid import uuid4
 
-from fakes.budget import LARGE, outcome
-from fakes.mesh_around_guard import Place, around, asked
+from fakes.budget import LARGE, escalation, outcome
+from fakes.mesh_around_guard import Place, around, asked, now_ms
 from tiermesh_budget.adapters.books import RedisBooks
 from tiermesh_budget.adapters.prices import Prices
 from tiermesh_budget.decide import EffectiveLedger
@@ -15,6 +15,7 @@ from tiermesh_budget.decide.admit import bid_for
 from tiermesh_chassis.config import load_config
 from tiermesh_chassis.store import connect_store
 from tiermesh_cli.processes import wait_ready
+from tiermesh_contracts.escalations import Parked
 from tiermesh_contracts.results import ResultReason, Status
 from tiermesh_contracts.topics import DEFERRED
 
@@ -25,7 +26,7 @@ async def test_while_the_store_is_away_requests_wait_and_deadlines_are_kept(frai
     """A pause of the store would refuse what could wait, answer nothing, or hold money that no grant names: it
     does what it was told before the pause, though nobody waits for the reply any more."""
     place = frail_place
-    waits, in_vain = asked("away-1"), asked("away-2", deadline_ms=3_000)
+    waits, in_vain = asked("away-1"), asked("away-2", deadline_ms=6_000)
     async with around(place) as mesh:
         place.parts.store.pause()
         try:
@@ -34,7 +35,7 @@ async def test_while_the_store_is_away_requests_wait_and_deadlines_are_kept(frai
             result = await mesh.ended(in_vain)
             assert (result.status, result.reason) == (Status.EXPIRED, ResultReason.BUDGET_DEADLINE)
             await mesh.until(lambda: mesh.parked(waits) == ["parked"])
-            assert "does not answer" in [p.why for key, p in mesh.read[DEFERRED.name] if key == waits.att][0]
+            assert "does not answer" in next(p.why for key, p in mesh.read[DEFERRED.name] if key == waits.att)
             assert mesh.grants(waits) == []
         finally:
             place.parts.store.resume()
@@ -63,18 +64,15 @@ async def test_a_killed_guards_work_is_taken_up_and_nothing_is_held_twice(frail_
     """What was held would be held again or leak, who waited be forgotten, or what was over be ended once more."""
     place, tenant = frail_place, f"killed-{uuid4().hex[:8]}"
     await place.in_force(**{tenant: "0.000001"})
-    over, waits = asked(tenant, deadline_ms=6_000, about=ONLY_LARGE), asked(tenant, about=ONLY_LARGE)
-    granted, died = asked("lives"), asked("lives")
+    over = escalation(now_ms=now_ms() - 3_600_000, tenant=tenant)
+    waits, granted, died = asked(tenant, about=ONLY_LARGE), asked("lives"), asked("lives")
     async with around(place) as mesh:
-        await mesh.send(over, granted)
-        await mesh.until(lambda: mesh.parked(over) == ["parked"])
+        await mesh.send(granted, waits)
         grant = await mesh.granted(granted)
-        await place.in_force(**{tenant: "0.01"})
-        await mesh.until(lambda: mesh.parked(over) == ["parked", "cleared"])
-        await place.in_force(**{tenant: "0.000001"})
-        await mesh.send(waits)
         await mesh.until(lambda: mesh.parked(waits) == ["parked"])
         place.child.kill()
+        for value in (Parked(escalation=over, parked_at_ms=0, why="").to_bytes(), None):
+            await mesh.producer.send_and_wait(DEFERRED.name, value, key=over.att.encode(), partition=0)
         held = await hold_and_die(place, died)
         assert len(place.desk.raw_entries()) == 1
         await mesh.send(died, outcome(grant, cost_usd_nanos=3))
@@ -87,9 +85,8 @@ async def test_a_killed_guards_work_is_taken_up_and_nothing_is_held_twice(frail_
         await mesh.granted(waits)
         await mesh.until(lambda: mesh.parked(waits)[-1] == "cleared")
         await mesh.to_end()
-        assert [mesh.entries(e) for e in (over, waits, died)] == [["held"]] * 3
-        assert (len(mesh.grants(over)), mesh.results(over)) == (1, [])
-        assert mesh.parked(over) == ["parked", "cleared"]
+        assert [mesh.entries(e) for e in (waits, died)] == [["held"]] * 2
+        assert (mesh.grants(over), mesh.results(over), mesh.parked(over)) == ([], [], ["parked", "cleared"])
         assert place.desk.raw_entries() == []
 
 
@@ -102,7 +99,7 @@ async def test_after_a_restart_of_the_store_the_books_are_closed_and_everything_
         await mesh.send(first)
         await mesh.granted(first)
         await place.parts.restart_store()
-        waits, in_vain = asked("closed"), asked("closed", deadline_ms=2_000)
+        waits, in_vain = asked("closed"), asked("closed", deadline_ms=5_000)
         await mesh.send(waits, in_vain)
         said = await place.until_ready_says(lambda said: "rebuild" in said["missing"].get("books", ""))
         assert set(said["missing"]) == {"books"}

@@ -118,8 +118,8 @@ async def test_short_of_money_each_request_ends_as_it_asked(place: Place):
     local = {**ONLY_LARGE, "best_local": BEST_LOCAL}
     refused = asked(tenant, on_budget=OnBudget.REFUSE, about=local)
     at_once = asked(tenant, on_budget=OnBudget.BEST_LOCAL, about=local)
-    in_vain = asked(tenant, deadline_ms=2_500, about=ONLY_LARGE)
-    in_vain_local = asked(tenant, deadline_ms=2_500, about=local)
+    in_vain = asked(tenant, deadline_ms=5_000, about=ONLY_LARGE)
+    in_vain_local = asked(tenant, deadline_ms=5_000, about=local)
     async with around(place) as mesh:
         await mesh.send(refused, at_once, in_vain, in_vain_local)
         ends = [await mesh.ended(e) for e in (refused, at_once, in_vain, in_vain_local)]
