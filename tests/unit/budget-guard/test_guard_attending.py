@@ -99,6 +99,17 @@ async def test_a_deadline_is_kept_while_the_books_are_closed_and_the_hold_asked_
     assert len(lot.lot) == 0
 
 
+async def test_a_store_that_is_away_is_asked_once_a_round_not_once_a_request():
+    """Its time-outs would add up, and every deadline behind the first be missed."""
+    over, full = [space(escalation()) for _ in range(5)], [space(escalation()) for _ in range(3)]
+    lot = Lot(*over, overfull=full, now_ms=LATE_MS, known=CLOSED)
+    assert [name for name, _ in await lot.round()] == ["result"] * 8
+    assert await lot.round() == []
+    assert len(lot.books.sought) == 2
+    lot.books.known = None
+    assert [name for name, _ in await lot.round()] == ["result", "clear"] * 5
+
+
 async def test_beyond_its_tenants_space_a_request_is_refused_and_cleared():
     """It would have no result, or be refused again at every restart."""
     one = space(escalation())

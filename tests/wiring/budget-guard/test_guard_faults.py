@@ -30,7 +30,7 @@ async def test_while_the_store_is_away_requests_wait_and_deadlines_are_kept(frai
         before = [asked("away") for _ in range(8)]  # they leave several connections open
         await asyncio.gather(*(mesh.send(e) for e in before))
         await mesh.until(lambda: all(mesh.grants(e) for e in before))
-        waits, in_vain = asked("away"), [asked("away", deadline_ms=6_000) for _ in range(4)]
+        waits, in_vain = asked("waits"), [asked(f"vain-{n}", deadline_ms=6_000) for n in range(4)]
         place.parts.store.pause()
         try:
             await asyncio.gather(*(mesh.send(e) for e in (*in_vain, waits)))

@@ -71,7 +71,16 @@ class LedgerReader:
         try:
             await asyncio.wait_for(future, READ_BACK_TIMEOUT_S)
         except TimeoutError as error:
+            self._forget(epoch, seq, future)
             raise TransientError(f"ledger entry {epoch}/{seq} was not read back") from error
+
+    def _forget(self, epoch: int, seq: int, future: asyncio.Future[None]) -> None:
+        """Who waits again brings a future of its own; without this an entry that never comes gathers them."""
+        waiting = self._waiting.get((epoch, seq), [])
+        if future in waiting:
+            waiting.remove(future)
+        if not waiting:
+            self._waiting.pop((epoch, seq), None)
 
     def _is_effective(self, epoch: int, seq: int) -> bool:
         if epoch < self._ledger.epoch:

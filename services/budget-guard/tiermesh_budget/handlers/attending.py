@@ -16,7 +16,7 @@ from tiermesh_chassis.errors import PermanentError, TransientError
 from tiermesh_chassis.telemetry import hop
 from tiermesh_chassis.terminal import TerminalResults
 from tiermesh_contracts.failures import DeadLetterReason
-from tiermesh_contracts.results import ResultReason, Status
+from tiermesh_contracts.results import InferenceResult, ResultReason, Status
 
 log = structlog.get_logger(__name__)
 
@@ -61,35 +61,51 @@ class Attendant:
         if not self._index.is_caught_up:
             return
         now_ms = self._clock()
-        for space in list(self._index.overfull.values()):
-            await self._turn_away(space, now_ms)
-        for space in self._lot.expired(now_ms):
-            await self._expire(space, now_ms)
+        books_open = await self._turn_away(now_ms)
+        if not await self._end_expired(now_ms, ask=books_open):
+            return
         self._round += 1
         await asyncio.gather(*(self._release(s) for s in self._lot.waiting(now_ms, RELEASE_MAX, self._round)))
 
-    async def _turn_away(self, space: Space, now_ms: int) -> None:
-        escalation = space.parked.escalation
-        full = ended(escalation, Status.REFUSED, ResultReason.PARKING_FULL, now_ms)
-        try:
-            await self._admission.end(escalation, full)
-            await self._parking.clear(space.att)
-        except BooksClosed:
-            # the record stays in the topic: whether money is held is asked when it is next read
-            await self._results.answer(space.parked.origin, full)
-        self._index.overfull.pop(space.att, None)
+    async def _turn_away(self, now_ms: int) -> bool:
+        """End who is beyond its tenant's space. False where the books are closed: their records stay in the topic,
+        and whether money is held for them is asked when they are next read."""
+        books_open = True
+        for space in list(self._index.overfull.values()):
+            full = ended(space.parked.escalation, Status.REFUSED, ResultReason.PARKING_FULL, now_ms)
+            books_open = await self._end(space, full, ask=books_open)
+            if books_open:
+                await self._parking.clear(space.att)
+            self._answered.discard(space.att)
+            self._index.overfull.pop(space.att, None)
+        return books_open
 
-    async def _expire(self, space: Space, now_ms: int) -> None:
-        result = at_deadline(space.parked.escalation, now_ms, parked=True)
-        try:
-            await self._admission.end(space.parked.escalation, result)
-        except BooksClosed:
-            if space.att not in self._answered:
-                await self._results.answer(space.parked.origin, result)
-                self._answered.add(space.att)
-            return
-        self._answered.discard(space.att)
-        await self._clear(space)
+    async def _end_expired(self, now_ms: int, *, ask: bool) -> bool:
+        """End whose time is up. False where the books are closed: they stay in the lot until the books say whether
+        money is held for them."""
+        books_open = ask
+        for space in self._lot.expired(now_ms):
+            over = at_deadline(space.parked.escalation, now_ms, parked=True)
+            books_open = await self._end(space, over, ask=books_open)
+            if books_open:
+                self._answered.discard(space.att)
+                await self._clear(space)
+        return books_open
+
+    async def _end(self, space: Space, result: InferenceResult, *, ask: bool) -> bool:
+        """Answer; False where the books do not say whether money is held, or were not asked because they did not
+        say so of the one before: a store that is away costs its time-out once a round, not once a request."""
+        if ask:
+            try:
+                await self._admission.end(space.parked.escalation, result)
+            except BooksClosed as closed:
+                log.warning("the parking lot goes on without the books", error=str(closed))
+            else:
+                return True
+        if space.att not in self._answered:
+            await self._results.answer(space.parked.origin, result)
+            self._answered.add(space.att)
+        return False
 
     async def _release(self, space: Space) -> None:
         carrier = {"traceparent": space.parked.traceparent or ""}
