@@ -89,7 +89,8 @@ class Reservation(Part):
     att: str
     org: str
     epoch: Annotated[int, Field(ge=1)]
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=0)]
+    """Of its `held` entry; 0 where the reservation was carried over from an earlier epoch."""
     amount_usd_nanos: UsdNanos
     provider: str
     model: str

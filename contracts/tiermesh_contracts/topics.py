@@ -8,6 +8,9 @@ FOR_EVER_MS: Final = -1
 MESSAGE_BYTES_MAX: Final = 1_048_576
 """The largest record of any topic; the broker's own default limit, so that no broker needs tuning for us."""
 
+REPLICATION_MAX: Final = 3
+"""Copies of each record, where there are as many brokers: one may die while another is being replaced."""
+
 Pool = Literal["classify", "generate", "embed"]
 POOLS: Final[tuple[Pool, ...]] = ("classify", "generate", "embed")
 
@@ -92,6 +95,16 @@ TOPICS: Final[tuple[Topic, ...]] = (
     OPENINGS,
     FEEDBACK,
 )
+
+
+def replication_of(brokers: int) -> int:
+    """Copies of each record on a cluster of `brokers`."""
+    return min(REPLICATION_MAX, brokers)
+
+
+def min_insync(copies: int) -> int:
+    """How many of `copies` must have a record before `acks=all` is answered: all but one, and at least one."""
+    return max(1, copies - 1)
 
 
 def tenant_results(tenant: str) -> str:

@@ -24,7 +24,7 @@ from tiermesh_chassis.errors import ConfigError
 from tiermesh_contracts.budget import LIMIT_USD_NANOS_MAX, USD_NANOS, ScopeKind, Window
 from tiermesh_contracts.escalations import ATTEMPTS_MAX, ModelRef
 from tiermesh_contracts.frontier import LimitField
-from tiermesh_contracts.requests import Name, Privacy
+from tiermesh_contracts.requests import NAME_PATTERN, Name, Privacy
 
 
 def _exact(value: object) -> object:
@@ -92,6 +92,13 @@ class Budget(Section):
             )
         if self.limit_usd * USD_NANOS != self.limit_usd_nanos:
             raise ValueError("limit_usd has more than nine decimal places")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        kind, _, key = self.scope.partition(":")
+        if kind in {ScopeKind.TENANT, ScopeKind.PROJECT} and key and not re.fullmatch(NAME_PATTERN, key):
+            raise ValueError(f"scope {self.scope!r}: no {kind} can have that name ({NAME_PATTERN})")
         return self
 
     @property

@@ -17,7 +17,7 @@ from tiermesh_chassis.publishing import Publisher
 from tiermesh_chassis.terminal import TerminalResults
 from tiermesh_contracts.envelope import RecordHeaders
 from tiermesh_contracts.failures import DeadLetter, DeadLetterReason
-from tiermesh_contracts.requests import Origin
+from tiermesh_contracts.requests import NAME_PATTERN, Origin
 from tiermesh_contracts.results import InferenceResult, ResultReason, Status, Tier
 from tiermesh_contracts.topics import MESSAGE_BYTES_MAX, RESULTS, dead_letters
 
@@ -124,6 +124,6 @@ def _identity(origin: Origin | None, raw: bytes | None) -> tuple[str, UUID] | No
         tenant, request_id = body["tenant"], UUID(body["request_id"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    if not isinstance(tenant, str) or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", tenant):
+    if not isinstance(tenant, str) or not re.fullmatch(NAME_PATTERN, tenant):
         return None
     return tenant, request_id

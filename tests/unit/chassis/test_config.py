@@ -163,3 +163,10 @@ def test_loopback_is_judged_by_the_host(url: str, loopback: bool) -> None:
     """A mesh without durable books would be let out to a provider that bills."""
     text = f'[[providers]]\nname = "p"\nbase_url = "{url}"\nmodels = [{{ name = "m" }}]\n'
     assert parse_config(text, "f").providers[0].is_loopback is loopback
+
+
+@pytest.mark.parametrize("scope", ["tenant:ACME", "tenant:a b", "project:-x"])
+def test_a_limit_that_nobody_can_meet_is_an_error(scope: str) -> None:
+    """Breaks if a limit is misspelt, stands in the file, and limits nobody."""
+    with pytest.raises(ConfigError, match="scope"):
+        parse_config(f'[[budgets]]\nscope = "{scope}"\nwindow = "day"\nlimit_usd = 1\n', "mesh.toml")

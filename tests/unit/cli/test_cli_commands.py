@@ -44,7 +44,8 @@ def test_help_names_every_subcommand(tmp_path: Path) -> None:
     ("args", "why"),
     [
         (("run", "frontier"), "there are router, local-inference, budget-guard, escalation"),
-        (("up", "--kafka", "local"), "needs Apache Kafka from Maven Central"),
+        (("up", "--kafka", "10.0.0.1:9092"), "name a broker by TIERMESH_KAFKA"),
+        (("up", "--embedded", "--kafka", "local"), "choose one"),
         (("up",), "no configuration"),
         (("up", "--embedded", "--only", "router,writer"), "no service writer"),
         (("up", "--state-dir", "s"), "use it with --embedded"),

@@ -1,6 +1,12 @@
 -- Shared by every script; put before it when it is loaded.
 local WINDOWS = {'minute', 'day', 'month', 'lifetime'}
 
+-- How long a window's sums are kept, in ms, after the last hold in it; longer than any reservation of it can still
+-- move. The lifetime of a request ends with the request; that of a wider scope never does.
+local DAY_MS = 86400000
+local KEPT_MS = {minute = 9 * DAY_MS, day = 45 * DAY_MS, month = 400 * DAY_MS}
+local REQUEST_KEPT_MS = 45 * DAY_MS
+
 -- The id of the server process. An epoch key survives a restart that lost a second of writes; this does not.
 local function run_id()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')

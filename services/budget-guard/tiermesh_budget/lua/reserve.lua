@@ -52,6 +52,8 @@ end
 local scopes, keys = {}, {}
 for i, c in ipairs(counted_in) do
   redis.call('HINCRBY', prefix .. c.key, 'held', amount)
+  local kept_ms = KEPT_MS[c.window] or (string.sub(c.scope, 1, 7) == 'request' and REQUEST_KEPT_MS)
+  if kept_ms then redis.call('PEXPIRE', prefix .. c.key, string.format('%.0f', kept_ms)) end
   keys[i] = c.key
   scopes[i] = '{"scope":' .. cjson.encode(c.scope) .. ',"window":"' .. c.window .. '","window_id":"'
     .. window_id(c.window, now) .. '"' .. (c.limit and ',"limit_usd_nanos":' .. c.limit or '')

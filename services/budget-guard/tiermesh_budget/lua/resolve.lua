@@ -26,7 +26,10 @@ local now = store_time()
 local tail = entry .. ',"scopes":' .. scopes
 
 local function move(field, digits)
-  for key in string.gmatch(known[5], '[^\n]+') do redis.call('HINCRBY', prefix .. key, field, digits) end
+  for key in string.gmatch(known[5], '[^\n]+') do
+    -- a window whose sums are no longer kept is not begun anew
+    if redis.call('EXISTS', prefix .. key) == 1 then redis.call('HINCRBY', prefix .. key, field, digits) end
+  end
 end
 local function append(kind, digits, freed, from_suspended)
   return append_entry(prefix, epoch, now, kind, digits, '"freed_usd_nanos":' .. freed .. ',"from_suspended":'
