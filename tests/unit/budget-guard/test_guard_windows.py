@@ -84,3 +84,33 @@ def test_a_hold_is_settled_in_the_windows_it_was_held_in(desk: Desk):
         desk.store.hset(desk.prefix + key, "held", 60)
     desk.resolve("a" * 64, "settled", 40)
     assert {key: desk.sums(*key.removeprefix("w:").rsplit(":", 2)) for key in yesterday} == yesterday
+
+
+def test_sums_of_windows_that_ended_leave_the_store(redis_url):
+    """A key for every minute, every chain a day and every request would fill the store in the end."""
+    desk = Desk(redis_url).open()
+    desk.limits(("org", "lifetime", 100), ("org", "minute", 100), ("org", "day", 100), ("org", "month", 100))
+    desk.reserve("a", 1, limit=50, scopes=(("org", "org"), ("request:r", "request")))
+    left_days = {
+        key.removeprefix(f"{desk.prefix}w:").rsplit(":", 1)[0]: desk.store.pttl(key) / 86_400_000
+        for key in desk.store.scan_iter(f"{desk.prefix}w:*")
+    }
+    assert left_days.pop("org:lifetime") < 0, "the whole of an org is counted for ever"
+    assert {name: round(days) for name, days in left_days.items()} == {
+        "org:minute": 9,
+        "org:day": 45,
+        "org:month": 400,
+        "request:r:lifetime": 45,
+    }
+
+
+def test_late_evidence_does_not_begin_an_ended_window_anew(redis_url):
+    """A sum begun anew would be below zero, and allow more than the limit if its window were ever asked."""
+    desk = Desk(redis_url).open()
+    desk.limits(("org", "lifetime", 100), ("org", "minute", 100))
+    desk.reserve("a", 10, scopes=(("org", "org"),))
+    (minute,) = desk.store.scan_iter(f"{desk.prefix}w:org:minute:*")
+    desk.store.delete(minute)
+    assert desk.resolve("a", "settled", 4)[0] == "done"
+    assert not desk.store.exists(minute)
+    assert desk.store.hget(f"{desk.prefix}w:org:lifetime:all", "posted") == "4"
