@@ -1,8 +1,11 @@
 """The base of every message that crosses a topic, and the two ways to read one."""
 
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from tiermesh_contracts.requests import Origin
 
 UnknownFields = Literal["ignore", "forbid"]
 
@@ -30,6 +33,16 @@ class Message(Part):
         Raises `pydantic.ValidationError` for anything that is not such a message.
         """
         return cls.model_validate_json(raw, extra=unknown)
+
+    @property
+    def origin(self) -> "Origin | None":
+        """The request that this is about: whom a result is owed."""
+        return None
+
+    @property
+    def expires_at_ms(self) -> int | None:
+        """After this nobody waits for what becomes of it; None where it must be handled all the same."""
+        return None
 
     def to_bytes(self) -> bytes:
         """The canonical bytes: absent fields left out, order of declaration."""

@@ -32,10 +32,11 @@ from tiermesh_contracts.topics import ESCALATIONS, OUTCOMES
 log = structlog.get_logger(__name__)
 
 NAME = "budget-guard"
+NEEDS_STORE = True
 WATCH_S = 1.0
 
 UNTIL_BOOKED = RetryPolicy(attempts_max=100_000)
-"""Evidence of cost is never given up: it waits for the store, days if it must."""
+"""What may have money behind it is never given up: it waits for store and brokers, days if it must."""
 
 
 def create_app(boot: Boot) -> AsgiFastStream:
@@ -63,7 +64,16 @@ def create_app(boot: Boot) -> AsgiFastStream:
     async def keep_books() -> None:
         await _keep_limits(boot.env.config, boot.config, epochs, books)
 
-    service.subscribe(ESCALATIONS, Lane(Escalation, handlers.on_escalations, limits.in_flight_max))
+    service.subscribe(
+        ESCALATIONS,
+        Lane(
+            Escalation,
+            handlers.on_escalations,
+            limits.in_flight_max,
+            retry=UNTIL_BOOKED,
+            deadline_ends_retries=False,
+        ),
+    )
     service.subscribe(
         OUTCOMES,
         Lane(Outcome, handlers.on_outcomes, limits.in_flight_max, retry=UNTIL_BOOKED, owes_result=False),
@@ -125,4 +135,4 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def main() -> None:
-    sys.exit(run_service(NAME, create_app))
+    sys.exit(run_service(NAME, create_app, needs_store=NEEDS_STORE))

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from tiermesh_chassis.logging import without_text
+
 log = structlog.get_logger(__name__)
 
 
@@ -14,6 +16,6 @@ async def or_end(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a background task; its failure ends the process, which is restarted by whoever runs it."""
     try:
         await run()
-    except Exception:
-        log.exception("a background task broke, ending the process")
+    except Exception as error:
+        log.critical("a background task broke, ending the process", **without_text(error))
         os.kill(os.getpid(), signal.SIGTERM)

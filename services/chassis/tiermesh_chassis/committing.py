@@ -49,15 +49,22 @@ class Committer:
         False where it is worth trying again.
         """
         async with self._lock:
-            moved = self.offsets.committable()
-            if not moved or self._consumer is None:
+            if self._consumer is None:
+                return True
+            # One partition that is no longer ours would refuse the commit of all the others.
+            ours = {(tp.topic, tp.partition) for tp in self._consumer.assignment()}
+            moved = {place: offset for place, offset in self.offsets.committable().items() if place in ours}
+            if not moved:
                 return True
             try:
                 await self._consumer.commit(
                     {TopicPartition(topic, partition): offset for (topic, partition), offset in moved.items()}
                 )
             except (CommitFailedError, IllegalStateError) as error:
-                log.warning("commit refused, the partitions moved", partitions=len(moved), error=repr(error))
+                # What is still ours after the rebalance is offered again; the rest is forgotten with its partition.
+                log.warning("commit refused, the partitions move", partitions=len(moved), error=repr(error))
+                self.offsets.put_back(moved)
+                return False
             except KafkaError as error:
                 log.warning("commit failed, it is tried again", error=repr(error))
                 self.offsets.put_back(moved)

@@ -17,7 +17,9 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeAlias, TypeVar
 
 import structlog
@@ -29,6 +31,7 @@ from tiermesh_chassis.clock import Clock, now_ms
 from tiermesh_chassis.committing import Committer
 from tiermesh_chassis.dead_letters import DeadLetters
 from tiermesh_chassis.errors import PermanentError, TransientError
+from tiermesh_chassis.logging import without_text
 from tiermesh_chassis.meters import DeliveryMeter
 from tiermesh_chassis.offsets import Ticket
 from tiermesh_chassis.retry_policy import RetryPolicy
@@ -79,6 +82,12 @@ class Lane(Generic[M]):
     retry: RetryPolicy = RETRY
     owes_result: bool = True
     """False where another service answers the request, whatever happens to this record."""
+    deadline_ends_retries: bool = True
+    """False where more than an answer hangs on the record: money may be held for it."""
+
+
+class _Stopping(Exception):
+    """The service ends before the record could be handled."""
 
 
 class Delivery(Generic[M]):
@@ -98,7 +107,7 @@ class Delivery(Generic[M]):
         self._meter = DeliveryMeter()
         self._permits = asyncio.Semaphore(lane.in_flight_max)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._stop = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -109,23 +118,24 @@ class Delivery(Generic[M]):
 
         Never raises: a batch handler that does is logged as processed, and its records are skipped.
         """
-        for record in records:
-            if self._stopping:
-                return
-            ticket = self._committer.offsets.start(record.topic, record.partition, record.offset)
+        offsets = self._committer.offsets
+        # All tickets before the first wait: were the partitions given up and given back meanwhile, later ones
+        # would count as the new assignment's, and committing them would skip the earlier ones of this batch.
+        tickets = [offsets.start(record.topic, record.partition, record.offset) for record in records]
+        for record, ticket in zip(records, tickets, strict=True):
             if ticket is None:
                 continue
             await self._permits.acquire()
-            if self._stopping:
+            if self._stop.is_set() or not offsets.is_live(ticket):
                 self._permits.release()
-                return
+                continue
             task = asyncio.create_task(self._process(record, ticket))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing more, wait for what is in flight, commit it."""
-        self._stopping = True
+        self._stop.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=grace_s)
             if late:
@@ -143,9 +153,11 @@ class Delivery(Generic[M]):
         try:
             with hop(f"process {record.topic}", headers.values, attributes):
                 await self._deliver(record, headers)
-        except Exception:
+        except _Stopping:
+            log.info("left for the next life of the service", **_place(record))
+        except Exception as error:
             # Not even a dead letter can be written. The offset stays uncommitted; a restart redelivers.
-            log.exception("cannot finish a record, ending the process", topic=record.topic, offset=record.offset)
+            log.critical("cannot finish a record, ending the process", **_place(record), **without_text(error))
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             self._committer.finish(ticket)
@@ -156,7 +168,7 @@ class Delivery(Generic[M]):
         origin: Origin | None = None
         try:
             inbound = self._parse(record, headers)
-            origin = getattr(inbound.message, "origin", None)
+            origin = inbound.message.origin
             self._meter.started(record.topic, inbound.queue_time_ms)
             await self._handle(inbound)
             self._meter.finished(record.topic, "handled")
@@ -165,8 +177,10 @@ class Delivery(Generic[M]):
             failure = error
         except TransientError as error:
             failure = PermanentError(DeadLetterReason.RETRIES_EXHAUSTED, str(error))
+        except _Stopping:
+            raise
         except Exception as error:
-            log.exception("a handler broke", topic=record.topic, offset=record.offset)
+            log.critical("a handler broke", **_place(record), **without_text(error))
             failure = PermanentError(DeadLetterReason.UNEXPECTED, type(error).__name__)
         trace.get_current_span().set_status(trace.StatusCode.ERROR, failure.reason)
         await self._bury(record, headers, failure, origin)
@@ -198,7 +212,7 @@ class Delivery(Generic[M]):
         try:
             message = self._lane.model.from_bytes(value, self._unknown_fields)
         except ValidationError as error:
-            raise PermanentError(*_explain(error)) from error
+            raise PermanentError(*_explain(error, self._lane.model)) from error
         return Inbound(
             message=message,
             headers=headers.values,
@@ -210,7 +224,7 @@ class Delivery(Generic[M]):
         )
 
     async def _handle(self, inbound: Inbound[M]) -> None:
-        expires_at_ms: int | None = getattr(inbound.message, "expires_at_ms", None)
+        expires_at_ms = inbound.message.expires_at_ms if self._lane.deadline_ends_retries else None
         attempt = 1
         while True:
             try:
@@ -222,14 +236,34 @@ class Delivery(Generic[M]):
                     raise
                 self._meter.retried(inbound.topic)
                 log.warning("trying again", topic=inbound.topic, attempt=attempt, error=str(error))
-                await asyncio.sleep(delay_ms / 1000)
+                await self._pause(delay_ms)
                 attempt += 1
 
+    async def _pause(self, delay_ms: int) -> None:
+        """Wait before another try; a stop ends the wait and leaves the record to be redelivered."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay_ms / 1000)
+        if self._stop.is_set():
+            raise _Stopping
 
-def _explain(error: ValidationError) -> tuple[DeadLetterReason, str]:
-    """Reason and one line that names the field; never the value, which may be private."""
+
+def _place(record: Record) -> dict[str, str | int]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
+@cache
+def _declared(model: type[Message]) -> frozenset[str]:
+    """Every field name of a message and its parts."""
+    schema = model.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(name for part in parts for name in part.get("properties", {}))
+
+
+def _explain(error: ValidationError, model: type[Message]) -> tuple[DeadLetterReason, str]:
+    """Reason and one line that names the field; never a value or a key of the producer's, which may be private."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         return DeadLetterReason.MALFORMED, "not JSON"
-    field = ".".join(str(part) for part in first["loc"]) or "message"
+    declared = _declared(model)
+    field = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in declared) or "message"
     return DeadLetterReason.INVALID, f"{field}: {first['msg']}"

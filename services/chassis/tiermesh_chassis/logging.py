@@ -2,9 +2,12 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 from opentelemetry import trace
+
+FRAMES_MAX = 8
 
 
 def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -12,6 +15,11 @@ def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structl
     if context.is_valid:
         event["trace_id"] = format(context.trace_id, "032x")
     return event
+
+
+def without_text(error: BaseException) -> dict[str, object]:
+    """An error for the log: its type and where it came from. Its message may quote a request, so it is left out."""
+    return {"error": type(error).__name__, "frames": traceback.format_tb(error.__traceback__)[-FRAMES_MAX:]}
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:

@@ -45,11 +45,15 @@ class Offsets:
         state.received[offset] = False
         return Ticket(topic, partition, offset, self._generations.setdefault(key, 0))
 
-    def finish(self, ticket: Ticket) -> None:
+    def is_live(self, ticket: Ticket) -> bool:
+        """False once the ticket's partition was given up: whoever has it now handles the record."""
         key = (ticket.topic, ticket.partition)
-        state = self._partitions.get(key)
-        if state is None or self._generations[key] != ticket.generation:
+        return key in self._partitions and self._generations[key] == ticket.generation
+
+    def finish(self, ticket: Ticket) -> None:
+        if not self.is_live(ticket):
             return
+        state = self._partitions[ticket.topic, ticket.partition]
         state.received[ticket.offset] = True
         while state.received and state.received[next(iter(state.received))]:
             offset, _ = state.received.popitem(last=False)

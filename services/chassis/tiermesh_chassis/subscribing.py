@@ -16,6 +16,11 @@ from tiermesh_contracts.topics import Topic
 BATCH_TIMEOUT_MS = 10
 """An idle batch subscriber waits for it twice; the framework's own 200 ms would be the median latency."""
 
+MAX_POLL_INTERVAL_MS = 1_800_000
+"""A member that fetches nothing for so long is thrown out of its group. While a store is away every permit may be
+held by a record that is tried again, and nothing is fetched; the default of five minutes would move the partitions
+to another replica that cannot do better."""
+
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 
 
@@ -52,6 +57,7 @@ class Subscription:
             batch_timeout_ms=BATCH_TIMEOUT_MS,
             fetch_max_wait_ms=traits.fetch_max_wait_ms,
             session_timeout_ms=traits.session_timeout_ms,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             heartbeat_interval_ms=traits.session_timeout_ms // 5,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,

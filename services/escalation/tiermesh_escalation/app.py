@@ -18,6 +18,7 @@ from tiermesh_escalation.adapters import ConfiguredEndpoints, HttpFrontier, Otel
 from tiermesh_escalation.handlers import GrantHandlers, OutcomeHandlers
 
 NAME: Final = "escalation"
+NEEDS_STORE: Final = True
 
 PATIENT: Final = RetryPolicy(attempts_max=10_000)
 """Hours: money is held for a grant, and an outcome is owed to someone. Neither ends because the store is away."""
@@ -50,4 +51,4 @@ def create_app(boot: Boot) -> AsgiFastStream:
 
 
 def main() -> None:
-    sys.exit(run_service(NAME, create_app))
+    sys.exit(run_service(NAME, create_app, needs_store=NEEDS_STORE))

@@ -7,10 +7,11 @@ import structlog
 
 from tiermesh_chassis.clock import Clock
 from tiermesh_chassis.delivery import Inbound
-from tiermesh_chassis.errors import StoreUnavailable
+from tiermesh_chassis.errors import StoreUnavailable, TransientError
+from tiermesh_chassis.logging import without_text
 from tiermesh_chassis.publishing import Publisher
 from tiermesh_contracts.budget import Reservation
-from tiermesh_contracts.escalations import Grant, Outcome
+from tiermesh_contracts.escalations import Evidence, Grant, Outcome
 from tiermesh_contracts.topics import ESCALATIONS, OUTCOMES
 from tiermesh_escalation.decide import conclude, lease_ms, plan_call, plan_delivery, read_fence, read_seen
 from tiermesh_escalation.model import AskNext, Call, Deliver, Fence, FenceState, Finding, Unsent
@@ -58,7 +59,7 @@ class GrantHandlers:
 
     async def on_grants(self, inbound: Inbound[Grant]) -> None:
         reservation = inbound.message.reservation
-        outcome = self._unrecorded.get(reservation.att) or await self._attempt(inbound)
+        outcome = self._unrecorded.get(reservation.att) or await self._attempt_or_unknown(inbound)
         if outcome is None:
             return
         self._unrecorded[reservation.att] = outcome
@@ -71,6 +72,17 @@ class GrantHandlers:
         )
         await self._finish(reservation)
         self._unrecorded.pop(reservation.att, None)
+
+    async def _attempt_or_unknown(self, inbound: Inbound[Grant]) -> Outcome | None:
+        """A defect of ours ends the attempt too: without an outcome its money would be held for ever."""
+        try:
+            return await self._attempt(inbound)
+        except TransientError:
+            raise
+        except Exception as error:
+            log.critical("an attempt broke", att=inbound.message.reservation.att, **without_text(error))
+            broken = Finding(Evidence.UNKNOWN, detail=f"a defect: {type(error).__name__}")
+            return conclude(inbound.message, broken, self._clock())
 
     async def _attempt(self, inbound: Inbound[Grant]) -> Outcome | None:
         """The outcome to record; None where one is recorded already."""
