@@ -246,3 +246,19 @@ async def test_a_later_outcome_of_an_attempt_moves_no_answer() -> None:
     await mesh.outcomes.on_outcomes(inbound(outcome(output=None, verdict="next")))
     assert mesh.results.given == []
     assert mesh.publisher.published == []
+
+
+async def test_a_defect_ends_the_attempt_unknown_instead_of_holding_its_money_for_ever() -> None:
+    """Buried without an outcome, the hold would stay: only evidence moves money."""
+
+    class Broken(FixedEndpoints):
+        def find(self, provider: str) -> None:
+            raise ValueError("MY-SECRET-DIAGNOSIS")
+
+    mesh = Mesh()
+    mesh.endpoints = Broken()
+    mesh.grants._endpoints = mesh.endpoints
+    written = await mesh.outcome_of(grant())
+    assert written.evidence is Evidence.UNKNOWN
+    assert written.detail == "a defect: ValueError"
+    assert mesh.frontier.calls == []
