@@ -8,13 +8,14 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PROJECT := $(UV) --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint check schemas pins clean
+.PHONY: help setup demo up test test-kafka lint check schemas pins clean
 
 help:
 	@echo "make demo     the whole mesh on this machine, with a simulated frontier"
 	@echo "make up       the mesh on an embedded broker and store, until Ctrl-C"
 	@echo "make setup    .venv with everything for development"
-	@echo "make test     setup, then every test"
+	@echo "make test     setup, then every test that needs nothing else"
+	@echo "make test-kafka  the tests on Apache Kafka and Redis (Java 17, Maven, redis-server)"
 	@echo "make lint     style, types, layers"
 	@echo "make check    what CI checks: lint and test"
 	@echo "make schemas  contracts/schemas/ anew, after a change of the contracts"
@@ -29,7 +30,13 @@ up: $(VENV)/.all
 	$(BIN)/tiermesh up --embedded
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not kafka and not faults"
+
+# Kafka's jars come through Maven, once; redis-server from Debian where this is root's machine, else say how.
+test-kafka: $(VENV)/.dev
+	@command -v redis-server >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+	$(BIN)/pytest -q -m kafka --durations=5 tests/kafka
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,8 +31,8 @@ class MeshClient:
             result = await mesh.ask(InferenceRequest(request_id=new_request_id(), tenant="acme", input="..."))
 
     The result topics are read from the moment of entering, without a consumer group: every client sees every
-    result, keeps the first per request, and drops repeats (`repeats` counts them). Memory is bounded: once
-    `results()` was called, reading stops at 10,000 results that it has not taken.
+    result, keeps the first per request, and drops repeats (`repeats` counts them). Memory is bounded: while
+    `results()` is iterated, reading stops at 10,000 results that it has not taken.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class MeshClient:
         self._result_topics = result_topics
         self._firsts = FirstResults()
         self._waiting: dict[tuple[str, UUID], asyncio.Future[InferenceResult]] = {}
-        self._unread: asyncio.Queue[InferenceResult] = asyncio.Queue(RESULTS_UNREAD_MAX)
-        self._streaming = False
+        self._unread: asyncio.Queue[InferenceResult | None] = asyncio.Queue(RESULTS_UNREAD_MAX)
+        """None is the end: nothing is read any more."""
+        self._streams = 0
         self._producer: AIOKafkaProducer | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -87,8 +88,8 @@ class MeshClient:
     ) -> UUID:
         """Publish; returns once the brokers have it (`acks=all`).
 
-        `key` orders requests of one conversation; absent, the tenant's name. Sending a request again after an
-        error is harmless: its id makes the repeat one with the first.
+        `key` spreads the load over partitions and orders nothing; absent, the tenant's name. Sending a request
+        again after an error is harmless: its id makes the repeat one with the first.
 
         Raises `aiokafka.errors.KafkaError` where the brokers did not take it.
         """
@@ -129,7 +130,7 @@ class MeshClient:
             raise ValueError(f"request {request.request_id} is being asked already")
         if (before := self._firsts.get(*who)) is not None:
             return before
-        if self._reader is not None and self._reader.done():
+        if self._has_ended:
             raise ConnectionError("the client reads no results any more: enter a new one")
         future: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
         self._waiting[who] = future
@@ -141,10 +142,28 @@ class MeshClient:
             del self._waiting[who]
 
     async def results(self) -> AsyncIterator[InferenceResult]:
-        """Terminal results as they arrive, from the first call on, without those that `ask` waits for."""
-        self._streaming = True
-        while True:
-            yield await self._unread.get()
+        """Terminal results as they arrive, from the first step on, without those that `ask` waits for.
+
+        Whoever leaves it early and keeps the iterator closes it (`contextlib.aclosing`): one that is open and not
+        read holds up the answers of every `ask` at 10,000 results.
+
+        Raises `ConnectionError` where reading the results has ended, once all that were read are taken.
+        """
+        if self._streams == 0:
+            self._forget_unread()
+        self._streams += 1
+        try:
+            while not (self._has_ended and self._unread.empty()):
+                result = await self._unread.get()
+                if result is None:
+                    break
+                yield result
+            self._unread.put_nowait(None)  # who sees the end wakes the next
+            raise ConnectionError("the client reads no results any more: enter a new one")
+        finally:
+            self._streams -= 1
+            if self._streams == 0:
+                self._forget_unread()
 
     @property
     def repeats(self) -> FirstResults:
@@ -169,12 +188,23 @@ class MeshClient:
                 for record in records:
                     await self._deliver(record.value)
 
+    @property
+    def _has_ended(self) -> bool:
+        return self._reader is not None and self._reader.done()
+
+    def _forget_unread(self) -> None:
+        """Lets a reader go on that waits for room."""
+        while not self._unread.empty():
+            self._unread.get_nowait()
+
     def _fail_waiting(self, reader: asyncio.Task[None]) -> None:
         """Nobody waits for a reader that died."""
         error = None if reader.cancelled() else reader.exception()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(error or ConnectionError("the client was closed while waiting"))
+        if self._unread.empty():  # else a stream sees the end once it took what there is
+            self._unread.put_nowait(None)
 
     async def _deliver(self, raw: bytes | None) -> None:
         try:
@@ -186,5 +216,5 @@ class MeshClient:
         future = self._waiting.get((result.tenant, result.request_id))
         if future is not None and not future.done():
             future.set_result(result)
-        elif self._streaming:
+        elif self._streams:
             await self._unread.put(result)

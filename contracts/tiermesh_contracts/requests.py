@@ -74,7 +74,7 @@ class InferenceRequest(Message):
     """Absent: the mesh's own default."""
     on_budget: OnBudget = OnBudget.DEFER
     lineage: Lineage | None = None
-    reply_to: str = RESULTS.name
+    reply_to: Annotated[str, StringConstraints(max_length=128)] = RESULTS.name
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(default_factory=dict)
 
     @field_validator("request_id")
@@ -91,7 +91,7 @@ class InferenceRequest(Message):
         if self.input_bytes > INPUT_BYTES_MAX:
             raise ValueError(f"input has {self.input_bytes} bytes, the limit is {INPUT_BYTES_MAX}")
         if not may_reply_to(self.reply_to, self.tenant):
-            raise ValueError(f"reply_to {self.reply_to!r} is not a result topic of tenant {self.tenant!r}")
+            raise ValueError(f"reply_to is not a result topic of tenant {self.tenant!r}")
         return self
 
     @property

@@ -80,12 +80,17 @@ async def start_broker(log_dir: Path, port: int, timeout_s: float = START_TIMEOU
 
 
 async def start_store(
-    log_dir: Path, port: int, state_dir: Path | None = None, timeout_s: float = START_TIMEOUT_S
+    log_dir: Path,
+    port: int,
+    state_dir: Path | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+    binary: Path | None = None,
 ) -> Child:
     """A Redis-compatible store at `127.0.0.1:port`, returned once it answers PING.
 
     It forgets everything at its end, unless `state_dir` is given: then each write is on disk there before it
-    is acknowledged. Raises `EmbeddedMissing`, or `ProcessFailed` with the end of its log.
+    is acknowledged. `binary` is another server that knows the same flags. Raises `EmbeddedMissing`, or
+    `ProcessFailed` with the end of its log.
     """
     data_dir = log_dir if state_dir is None else state_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -99,7 +104,7 @@ async def start_store(
         "--maxmemory": STORE_MEMORY_MAX,
         "--maxmemory-policy": "noeviction",
     }
-    argv = [str(store_binary()), *(word for pair in flags.items() for word in pair)]
+    argv = [str(binary or store_binary()), *(word for pair in flags.items() for word in pair)]
     child = Child("store", argv, log_dir / "store.log", env=_bare_environment())
     await _wait_answer(child, lambda: _store_answers(port, child.pid), timeout_s)
     return child
@@ -167,9 +172,9 @@ class Embedded:
 
         Call it in the main thread. Raises `EmbeddedMissing` and `ProcessFailed`, and leaves nothing running.
         """
-        broker_port, broker = await _on_free_port(lambda port: start_broker(log_dir, port, timeout_s))
+        broker_port, broker = await on_free_port(lambda port: start_broker(log_dir, port, timeout_s))
         try:
-            store_port, store = await _on_free_port(lambda port: start_store(log_dir, port, state_dir, timeout_s))
+            store_port, store = await on_free_port(lambda port: start_store(log_dir, port, state_dir, timeout_s))
         except BaseException:
             broker.kill()
             raise
@@ -196,7 +201,8 @@ class Embedded:
         await self.stop()
 
 
-async def _on_free_port(start: Callable[[int], Awaitable[Child]]) -> tuple[int, Child]:
+async def on_free_port(start: Callable[[int], Awaitable[Child]]) -> tuple[int, Child]:
+    """A free port and what was started there. Raises what `start` raises, "in use" only after some attempts."""
     # Between the look and the bind another process may take the port.
     for _ in range(PORT_ATTEMPTS_MAX - 1):
         port = free_port()

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tiermesh_cli.apache.local import Local
 from tiermesh_cli.embedded import Embedded, free_port
 from tiermesh_cli.processes import Child, ProcessFailed, wait_ready
 
@@ -45,7 +46,7 @@ class Mesh:
         self.redis_url = redis_url
         self.run_dir = run_dir
         self.embedded = embedded
-        """None: broker and store are somebody else's."""
+        """`Local` where the broker is Apache Kafka; None: broker and store are somebody else's."""
         self.services: dict[str, ServiceProcess] = {}
 
     @classmethod
@@ -55,6 +56,7 @@ class Mesh:
         config: Path,
         models: Path,
         embedded: bool = False,
+        local: bool = False,
         kafka: str | None = None,
         redis_url: str | None = None,
         only: Sequence[str] | None = None,
@@ -64,17 +66,21 @@ class Mesh:
     ) -> Self:
         """Start everything and return at once: `ready()` waits. Topics exist on return.
 
-        With `embedded`, broker and store are started too, the store's data in `state_dir` where given. Logs go
-        to `run_dir/logs/NAME.log`. Raises `MeshInvalid`, `EmbeddedMissing`, `ProcessFailed`,
+        With `embedded`, broker and store are started too, the store's data in `state_dir` where given; with
+        `local` they are Apache Kafka and Redis, and `state_dir` keeps the data of both. Logs go to
+        `run_dir/logs/NAME.log`. Raises `MeshInvalid`, `EmbeddedMissing`, `KafkaMissing`, `ProcessFailed`,
         `BrokerUnreachable` or the chassis' `StartError`, and leaves nothing running.
         """
         names = chosen_services(only)
         run_dir = run_dir or Path(".tiermesh") / f"run-{os.getpid()}"
-        parts = await Embedded.start(run_dir / "logs", state_dir) if embedded else None
+        own = Local if local else Embedded if embedded else None
+        parts = await own.start(run_dir / "logs", state_dir) if own else None
         if parts is not None:
             kafka, redis_url = parts.kafka, parts.redis_url
         if kafka is None or redis_url is None:
-            raise MeshInvalid("no broker and store: use --embedded, or set TIERMESH_KAFKA and TIERMESH_REDIS_URL")
+            raise MeshInvalid(
+                "no broker and store: use --embedded or --kafka local, or set TIERMESH_KAFKA and TIERMESH_REDIS_URL"
+            )
         mesh = cls(kafka, redis_url, run_dir, parts)
         try:
             await ensure_topics(kafka)
@@ -124,7 +130,7 @@ class Mesh:
         return self.services[name]
 
     def ended(self) -> list[Child]:
-        """Whatever is no longer running: services by name, and the embedded `broker` and `store`."""
+        """Whatever is no longer running: services by name, and the broker and the `store` that were started."""
         parts = [self.embedded.broker, self.embedded.store] if self.embedded else []
         return [child for child in (*self._children(), *parts) if child.poll() is not None]
 
@@ -160,8 +166,10 @@ def chosen_services(only: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in SERVICES if name in only)
 
 
-async def ensure_topics(kafka: str, tenants: Sequence[str] = (), replication: int = 1) -> list[str]:
-    """Create the topics that are missing; their names. Raises `BrokerUnreachable` or `StartError`."""
+async def ensure_topics(kafka: str, tenants: Sequence[str] = (), replication: int | None = None) -> list[str]:
+    """Create the topics that are missing, with as many copies as the brokers allow where `replication` is absent.
+
+    Returns the names created. Raises `BrokerUnreachable` or `StartError`."""
     from tiermesh_chassis.admin import create_topics, registry
     from tiermesh_contracts.brokers import broker_traits
 

@@ -9,8 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 POLL_INTERVAL_S: Final = 0.1
 PROBE_TIMEOUT_S: Final = 2.0
@@ -169,78 +168,3 @@ async def wait_ready(child: Child, timeout_s: float) -> None:
         child.check_time(deadline, timeout_s)
         await asyncio.sleep(POLL_INTERVAL_S)
     child.check_running()
-
-
-class Supervisor:
-    """Several children: ready together, ended in the reverse order of their start.
-
-    `async with Supervisor() as group:` ends all of them, whatever happened inside.
-    """
-
-    def __init__(self, grace_s: float = 15.0) -> None:
-        self.grace_s = grace_s
-        self.children: dict[str, Child] = {}
-
-    def start(
-        self,
-        name: str,
-        argv: Sequence[str],
-        log_path: Path,
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        ready_port: int | None = None,
-    ) -> Child:
-        """Raises `ValueError` for a name that is taken, `ProcessFailed` where there is no such program."""
-        self._check_name(name)
-        return self.add(Child(name, argv, log_path, env=env, cwd=cwd, ready_port=ready_port))
-
-    def add(self, child: Child) -> Child:
-        """Take over a child that was started elsewhere. Raises `ValueError` for a name that is taken."""
-        self._check_name(child.name)
-        self.children[child.name] = child
-        return child
-
-    def _check_name(self, name: str) -> None:
-        if name in self.children:
-            raise ValueError(f"{name} runs already")
-
-    async def ready(self, timeout_s: float = 60.0) -> None:
-        """Wait for all at once. Raises `ProcessFailed` naming every one that is not ready."""
-        waits = (wait_ready(child, timeout_s) for child in self.children.values())
-        outcomes = await asyncio.gather(*waits, return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, ProcessFailed):
-                raise failure
-        if failures:
-            raise ProcessFailed("\n".join(str(failure) for failure in failures))
-
-    async def restart(self, name: str, timeout_s: float = 60.0) -> Child:
-        """End `name`, start it again with the same command, return once it is ready."""
-        await asyncio.to_thread(self.children[name].terminate, self.grace_s)
-        self.children[name] = self.children[name].successor()
-        await wait_ready(self.children[name], timeout_s)
-        return self.children[name]
-
-    async def first_ended(self) -> Child:
-        """Wait until one of the children ends by itself, and return it."""
-        while True:
-            for child in self.children.values():
-                if child.poll() is not None:
-                    return child
-            await asyncio.sleep(POLL_INTERVAL_S * 5)
-
-    async def stop(self) -> None:
-        """End all, the last started first; each has `grace_s`."""
-        while self.children:
-            _, child = self.children.popitem()
-            await asyncio.to_thread(child.terminate, self.grace_s)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.stop()

@@ -29,4 +29,4 @@ def run(service: Annotated[str, Argument(help=f"One of {', '.join(PACKAGES)}.", 
         raise CommandFailed(
             f"{service} needs {error.name}, which is not installed: pip install 'tiermesh[{service}]'"
         ) from error
-    raise Exit(run_service(app.NAME, app.create_app))
+    raise Exit(run_service(app.NAME, app.create_app, needs_store=app.NEEDS_STORE))

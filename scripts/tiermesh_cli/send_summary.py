@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from tiermesh_cli.percentiles import percentiles
 from tiermesh_cli.send_rows import Row
 from tiermesh_contracts.results import InferenceResult, Status
 
@@ -44,17 +45,11 @@ def summarise(sent: Sequence[Sent], *, duplicated: int, conflicting: int, elapse
         "accuracy_by_tier": {
             tier: _share([right for right, by in judged if by == tier]) for tier in sorted({by for _, by in judged})
         },
-        "latency_ms": {tier: percentiles(values) for tier, values in sorted(latencies.items())},
+        "latency_ms": {tier: asdict(percentiles(values)) for tier, values in sorted(latencies.items())},
         "cost_usd_nanos": sum(result.cost_usd_nanos for _, result in ended),
         "elapsed_s": round(elapsed_s, 3),
         "requests_per_s": round(len(ended) / elapsed_s, 1) if elapsed_s > 0 else 0.0,
     }
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and p99 by nearest rank: always a value that was measured."""
-    ordered = sorted(values)
-    return {f"p{p}": round(ordered[-(-len(ordered) * p // 100) - 1], 1) for p in (50, 95, 99)}
 
 
 def _share(rights: Sequence[bool]) -> float | None:

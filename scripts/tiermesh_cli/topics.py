@@ -19,7 +19,9 @@ def topics() -> None:
 @app.command()
 def create(
     tenant: Annotated[list[str] | None, Option(help="Also this tenant's own result topic; repeatable.")] = None,
-    replication: Annotated[int, Option(min=1, max=15, help="Copies of each record.")] = 1,
+    replication: Annotated[
+        int | None, Option(min=1, max=15, help="Copies of each record; else 3, or as many as there are brokers.")
+    ] = None,
     json: Annotated[bool, Option("--json", help="One object instead of lines.")] = False,
 ) -> None:
     """Create every topic that is not there yet, on the broker of TIERMESH_KAFKA."""

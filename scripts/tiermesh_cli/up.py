@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ class Plan:
     """What is to be started; `config` is None where one with a simulated frontier is to be written."""
 
     run_dir: Path
-    embedded: bool
+    own_parts: bool
+    """True where broker and store are started too."""
+    local: bool
+    """True where these are Apache Kafka and Redis."""
     config: Path | None
     models: Path
     only: tuple[str, ...]
@@ -35,24 +39,26 @@ class Plan:
 
 def up(
     embedded: Annotated[bool, Option("--embedded", help="Start a broker and a store too.")] = False,
-    kafka: Annotated[str | None, Option(help="'local': not in this version.")] = None,
+    kafka: Annotated[str | None, Option(help="'local': start Apache Kafka and Redis too.")] = None,
     only: Annotated[str | None, Option(help="Services to start, separated by commas.")] = None,
-    state_dir: Annotated[Path | None, Option(help="Keep the embedded store's data here.")] = None,
+    state_dir: Annotated[Path | None, Option(help="Keep the data of what is started here.")] = None,
     config: Annotated[Path | None, Option(help="mesh.toml; else TIERMESH_CONFIG, else ./mesh.toml.")] = None,
     models: Annotated[Path | None, Option(help="Folder of models; else TIERMESH_MODELS.")] = None,
     simulated_frontier: Annotated[
-        bool | None, Option(help="With --embedded and no mesh.toml: a frontier that is simulated, or none.")
+        bool | None,
+        Option(help="With a broker of its own and no mesh.toml: a frontier that is simulated, or none."),
     ] = None,
     json: Annotated[bool, Option("--json", help="One JSON line once ready instead of a table.")] = False,
 ) -> None:
-    """Run the services until Ctrl-C, on an embedded broker and store or on those of TIERMESH_*."""
-    _check_kafka(kafka)
-    if state_dir is not None and not embedded:
-        raise CommandFailed("--state-dir keeps the embedded store: use it with --embedded", USAGE)
+    """Run the services until Ctrl-C, on a broker and store started here or on those of TIERMESH_*."""
+    own_parts = _starts_parts(embedded, kafka)
+    if state_dir is not None and not own_parts:
+        raise CommandFailed("--state-dir keeps what is started: use it with --embedded or --kafka local", USAGE)
     plan = Plan(
         run_dir=Path(".tiermesh") / f"run-{os.getpid()}",
-        embedded=embedded,
-        config=_found_config(config, embedded, simulated_frontier),
+        own_parts=own_parts,
+        local=kafka is not None,
+        config=_found_config(config, own_parts, simulated_frontier),
         models=models or Path(os.environ.get("TIERMESH_MODELS") or ".tiermesh/models"),
         only=_names(only),
         state_dir=state_dir,
@@ -64,15 +70,12 @@ def up(
     raise Exit(asyncio.run(_until_signalled(plan)))
 
 
-def _check_kafka(kafka: str | None) -> None:
-    if kafka == "local":
-        raise CommandFailed(
-            "--kafka local is not available in this version (it needs Apache Kafka from Maven Central): "
-            "use --embedded, or set TIERMESH_KAFKA",
-            USAGE,
-        )
-    if kafka is not None:
+def _starts_parts(embedded: bool, kafka: str | None) -> bool:
+    if kafka not in {None, "local"}:
         raise CommandFailed(f"--kafka {kafka}: name a broker by TIERMESH_KAFKA, or use --embedded", USAGE)
+    if embedded and kafka:
+        raise CommandFailed("--embedded and --kafka local are two brokers: choose one", USAGE)
+    return embedded or kafka is not None
 
 
 def _names(only: str | None) -> tuple[str, ...]:
@@ -84,10 +87,10 @@ def _names(only: str | None) -> tuple[str, ...]:
         raise CommandFailed(f"--only: {error}", USAGE) from error
 
 
-def _found_config(given: Path | None, embedded: bool, simulated: bool | None) -> Path | None:
+def _found_config(given: Path | None, own_parts: bool, simulated: bool | None) -> Path | None:
     named = given or (Path(os.environ["TIERMESH_CONFIG"]) if os.environ.get("TIERMESH_CONFIG") else None)
     found = named or (Path("mesh.toml") if Path("mesh.toml").exists() else None)
-    if found is None and not embedded:
+    if found is None and not own_parts:
         raise CommandFailed("no configuration: give --config, set TIERMESH_CONFIG or write ./mesh.toml", USAGE)
     if found is not None and simulated is not None:
         raise CommandFailed(f"{found} names its own providers: leave out --[no-]simulated-frontier", USAGE)
@@ -95,18 +98,18 @@ def _found_config(given: Path | None, embedded: bool, simulated: bool | None) ->
 
 
 def _check_providers(plan: Plan) -> None:
-    """The embedded ledger dies with its broker; money of the real world needs more than that."""
+    """A ledger that the next start does not find is not enough for money of the real world."""
     from tiermesh_chassis.config import load_config
 
     if plan.config is None:
         return
     loaded = load_config(plan.config)
-    if plan.embedded and plan.state_dir is None:
+    if plan.own_parts and plan.state_dir is None:
         for provider in loaded.providers:
             if not provider.is_loopback:
                 raise CommandFailed(
                     f"{plan.config}: provider {provider.name} at {provider.base_url} costs real money, and the "
-                    "embedded ledger would be forgotten at the end: give --state-dir, or use TIERMESH_KAFKA",
+                    "ledger would be forgotten at the end: give --state-dir, or use TIERMESH_KAFKA",
                     USAGE,
                 )
 
@@ -124,7 +127,7 @@ def _ensure_models(plan: Plan) -> None:
         found = []
     if found:
         return
-    if not plan.embedded:
+    if not plan.own_parts:
         raise CommandFailed(f"no model in {plan.models}: run `tiermesh train`, or set TIERMESH_MODELS")
     say(f"no model in {plan.models}: training the bundled examples first")
     train_bundled(plan.models)
@@ -149,12 +152,13 @@ async def _run(plan: Plan) -> int:
 
     async with AsyncExitStack() as stack:
         config = plan.config or await _first_config(plan, stack)
-        if not plan.embedded:
+        if not plan.own_parts:
             await check_store(os.environ.get("TIERMESH_REDIS_URL"))
         mesh = await Mesh.start(
             config=config,
             models=plan.models,
-            embedded=plan.embedded,
+            embedded=plan.own_parts,
+            local=plan.local,
             kafka=os.environ.get("TIERMESH_KAFKA"),
             redis_url=os.environ.get("TIERMESH_REDIS_URL"),
             only=plan.only,
@@ -163,7 +167,7 @@ async def _run(plan: Plan) -> int:
         )
         stack.push_async_callback(mesh.stop, GRACE_S)
         await mesh.ready()
-        _announce(mesh, plan)
+        _announce(mesh, plan, config)
         await keep_running(mesh)
     return 0
 
@@ -181,17 +185,23 @@ async def _first_config(plan: Plan, stack: AsyncExitStack) -> Path:
     return write_config(plan.run_dir / "mesh.toml", base_url)
 
 
-def _announce(mesh: "Mesh", plan: Plan) -> None:
+def _announce(mesh: "Mesh", plan: Plan, config: Path) -> None:
+    from tiermesh_chassis.store import shown_url
+
+    redis_url = shown_url(mesh.redis_url)
     services = {name: {"pid": each.pid, "health": each.health_url} for name, each in mesh.services.items()}
     if plan.json:
-        print_json({"ready": True, "kafka": mesh.kafka, "redis": mesh.redis_url, "services": services})
+        print_json({"ready": True, "kafka": mesh.kafka, "redis": redis_url, "services": services})
         return
     rows = [(name, str(each.pid), each.health_url) for name, each in mesh.services.items()]
     print_table(("service", "pid", "health"), rows)
-    print(
-        f"ready. TIERMESH_KAFKA={mesh.kafka} TIERMESH_REDIS_URL={mesh.redis_url}; logs in {mesh.run_dir / 'logs'}"
-    )
-    if plan.embedded and plan.state_dir is None:
-        print(
-            "Broker and store are in memory: they forget everything at the end. Ctrl-C ends the mesh.", flush=True
+    print(f"ready; logs in {mesh.run_dir / 'logs'}. For `tiermesh` in another terminal:")
+    print(f"export TIERMESH_KAFKA={shlex.quote(mesh.kafka)}")
+    if redis_url == mesh.redis_url:  # else it has a password, and whoever set it knows it
+        print(f"export TIERMESH_REDIS_URL={shlex.quote(redis_url)}")
+    print(f"export TIERMESH_CONFIG={shlex.quote(str(config.absolute()))}", flush=True)
+    if plan.own_parts and plan.state_dir is None:
+        where = (
+            f"keep their data in {mesh.run_dir / 'data'}, which no other run reads" if plan.local else "forget all"
         )
+        print(f"Without --state-dir broker and store {where}. Ctrl-C ends the mesh.", flush=True)

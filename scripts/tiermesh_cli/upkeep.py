@@ -5,6 +5,7 @@ import time
 from collections import deque
 from typing import Final
 
+from tiermesh_cli.apache.local import Local
 from tiermesh_cli.mesh import Mesh, MeshInvalid
 from tiermesh_cli.output import say
 from tiermesh_cli.processes import Child, ProcessFailed
@@ -42,14 +43,17 @@ async def keep_running(mesh: Mesh) -> None:
 
 async def _start_again(mesh: Mesh, child: Child, restarts: Restarts) -> None:
     why = f"{child.name} ended with status {child.poll()} (log: {child.log_path})"
-    if mesh.embedded is not None and child is mesh.embedded.broker:
+    parts = mesh.embedded
+    if parts is not None and child is parts.broker and not isinstance(parts, Local):
         raise ProcessFailed(f"{why}: what it held in memory is gone, so the mesh ends")
     if not restarts.allow(time.monotonic()):
         raise ProcessFailed(f"{why}: {RESTARTS_MAX} restarts within {RESTARTS_WINDOW_S:g} s did not help")
     say(f"{why}: starting it again")
     await asyncio.sleep(RESTART_DELAY_S)
-    if mesh.embedded is not None and child is mesh.embedded.store:
-        await mesh.embedded.restart_store()
+    if parts is not None and child is parts.store:
+        await parts.restart_store()
+    elif isinstance(parts, Local) and child is parts.broker:
+        await parts.restart_broker()
     else:
         say(f"{child.name} is back with pid {mesh.restart(child.name).pid}")
 

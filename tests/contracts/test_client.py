@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -108,6 +108,49 @@ async def test_results_arrive_as_a_stream_without_those_that_are_waited_for(kafk
             heard = {(await first).request_id} | {(await anext(stream)).request_id for _ in range(20)}
         assert heard == {one.request_id for one in (*streamed, own)}
         assert (await waiting).request_id == asked.request_id
+
+
+async def test_a_stream_that_was_left_holds_nobody_up(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results would pile up unread, and from the 10,000th on every ask would end at its deadline."""
+    monkeypatch.setattr("tiermesh_contracts.client.RESULTS_UNREAD_MAX", 2)
+    asked, last, heard = request(), request(), [request() for _ in range(8)]
+    async with mesh(kafka) as services, MeshClient(kafka) as client, asyncio.timeout(40):
+        async with aclosing(client.results()) as stream:
+            first = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)
+            await say(services, *(result(one) for one in heard))
+            assert (await first).request_id in {one.request_id for one in heard}
+            while not client._unread.full():
+                await asyncio.sleep(0.01)
+        for one in (asked, last):
+            waiting = asyncio.create_task(client.ask(one))
+            await until_waiting(client, one)
+            await say(services, *(result(request()) for _ in range(8)), result(one))
+            assert (await waiting).request_id == one.request_id
+        async with aclosing(client.results()) as stream:
+            late = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)
+            await say(services, result(fresh := request()))
+            assert (await late).request_id == fresh.request_id
+
+
+async def test_streams_end_with_the_reader(kafka: str) -> None:
+    """A producer would wait for results that nobody reads any more, for ever."""
+    async with mesh(kafka) as services, MeshClient(kafka) as client, asyncio.timeout(40):
+        streams = [client.results() for _ in range(3)]
+        waiting = [asyncio.create_task(anext(stream)) for stream in streams]
+        await asyncio.sleep(0)
+        await say(services, result(one := request()))
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().request_id for task in done] == [one.request_id]
+        assert client._reader is not None
+        client._reader.cancel()
+        for task in set(waiting) - done:
+            with pytest.raises(ConnectionError, match="enter a new one"):
+                await task
+        for stream in (*streams[:1], client.results()):
+            with pytest.raises((ConnectionError, StopAsyncIteration)):
+                await anext(stream)
 
 
 async def test_asking_again_after_a_time_out_gets_the_answer_that_came_meanwhile(kafka: str) -> None:

@@ -16,11 +16,16 @@ class MemoryClaims:
 
     bodies: dict[tuple[str, UUID, int], str] = field(default_factory=dict)
     results: dict[tuple[str, UUID, int], bytes] = field(default_factory=dict)
+    kept_until_ms: list[int | None] = field(default_factory=list)
+    """What was asked for with each body."""
 
     async def first_result(self, tenant: str, request_id: UUID, redrive: int, raw: bytes) -> bytes:
         return self.results.setdefault((tenant, request_id, redrive), raw)
 
-    async def first_body(self, tenant: str, request_id: UUID, redrive: int, body_sha256: str) -> str:
+    async def first_body(
+        self, tenant: str, request_id: UUID, redrive: int, body_sha256: str, keep_until_ms: int | None = None
+    ) -> str:
+        self.kept_until_ms.append(keep_until_ms)
         return self.bodies.setdefault((tenant, request_id, redrive), body_sha256)
 
 

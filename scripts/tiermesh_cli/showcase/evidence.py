@@ -40,6 +40,7 @@ async def gather_evidence(
         await _drain(store, org)
         bill, arrived, unseen = await _read_frontier(frontier)
         sums = await store_sums(store, org)
+        seconds, _ = await store.time()
     except (RedisError, aiohttp.ClientError) as error:
         raise CommandFailed(f"the run cannot be checked: {error}") from error
     finally:
@@ -55,6 +56,7 @@ async def gather_evidence(
         arrived=arrived,
         arrived_unseen=unseen,
         store=sums,
+        store_read_ms=int(seconds) * 1000,
         ledger=[entry for raw in ledger if (entry := LedgerEntry.from_bytes(raw)).org == org],
         results={result.request_id: result for result in terminal if result.request_id in ids},
         duplicated=firsts.duplicated,

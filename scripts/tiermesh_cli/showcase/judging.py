@@ -1,9 +1,9 @@
 """From what was sent and what was read afterwards to the report: pure."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
+from tiermesh_cli.percentiles import Percentiles, percentiles
 from tiermesh_cli.showcase import laws
 from tiermesh_cli.showcase.laws import ORG_LIFETIME, Bill, Sums
 from tiermesh_cli.showcase.report import (
@@ -11,7 +11,6 @@ from tiermesh_cli.showcase.report import (
     Ended,
     Evidence,
     Money,
-    Percentiles,
     Quality,
     Report,
     Sent,
@@ -81,7 +80,8 @@ def _quality(sent: Sequence[Sent], ended: Sequence[Ended], evidence: Evidence) -
 def _money(state: laws.Fold, bill: Bill, settings: Settings) -> Money:
     sums = state.sums.get(ORG_LIFETIME, Sums())
     return Money(
-        limit_usd_nanos=settings.limit_usd_nanos,
+        limit_at_first_usd_nanos=settings.limit_usd_nanos,
+        limit_usd_nanos=state.limits.get(("org", "lifetime"), settings.limit_usd_nanos),
         raised_usd_nanos=settings.raised_usd_nanos,
         posted_usd_nanos=sums.posted,
         held_usd_nanos=sums.held,
@@ -109,7 +109,7 @@ def _not_shown(traffic: Traffic, state: laws.Fold, settings: Settings) -> list[s
 
 def _broken(sent: Sequence[Sent], evidence: Evidence, state: laws.Fold, *, terminal: int) -> dict[str, list[str]]:
     return {
-        "I1": laws.store_breaches(state, evidence.store),
+        "I1": laws.store_breaches(state, evidence.store, evidence.store_read_ms),
         "I2": laws.limit_breaches(state),
         "I3": laws.resolution_breaches(state),
         "I4": laws.result_breaches(len(sent), terminal, evidence.conflicting),
@@ -140,13 +140,3 @@ def _escalated(sent: Sequence[Sent], kind: Kind, evidence: Evidence) -> float | 
 
 def _latencies(ended: Sequence[Ended], tier: Tier) -> Percentiles:
     return percentiles([e.latency_ms for e, r in ended if r.tier is tier and e.latency_ms is not None])
-
-
-def percentiles(values: Sequence[float]) -> Percentiles:
-    """By nearest rank; None without values."""
-    ranked = sorted(values)
-
-    def at(share: float) -> float | None:
-        return round(ranked[math.ceil(share * len(ranked)) - 1], 1) if ranked else None
-
-    return Percentiles(at(0.50), at(0.95), at(0.99))

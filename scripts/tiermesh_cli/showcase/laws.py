@@ -7,6 +7,7 @@ decided here again, by the guard's own rule of fences and gaps (`EffectiveLedger
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tiermesh_budget.decide.effective import EffectiveLedger
 from tiermesh_contracts.budget import CountedScope, LedgerEntry, LedgerKind
@@ -15,6 +16,11 @@ Place = tuple[str, str, str]
 """Scope, window and window id of a counter."""
 
 ORG_LIFETIME: Place = ("org", "lifetime", "all")
+
+DAY_MS: Final = 86_400_000
+KEPT_MS: Final = {"minute": 9 * DAY_MS, "day": 45 * DAY_MS, "month": 400 * DAY_MS}
+REQUEST_KEPT_MS: Final = 45 * DAY_MS
+"""How long the store keeps a window's sums after the last hold in it; as in the guard's `common.lua`."""
 
 
 @dataclass(slots=True)
@@ -43,6 +49,8 @@ class Fold:
     """The ledger read from its start."""
 
     sums: dict[Place, Sums] = field(default_factory=dict)
+    last_hold_ms: dict[Place, int] = field(default_factory=dict)
+    """By the store's clock."""
     limits: dict[tuple[str, str], int] = field(default_factory=dict)
     """In force after the last entry, by scope and window."""
     limits_seen: dict[tuple[str, str], list[int]] = field(default_factory=dict)
@@ -54,7 +62,24 @@ class Fold:
     voided: int = 0
 
     def at(self, scope: CountedScope) -> Sums:
-        return self.sums.setdefault((scope.scope, scope.window.value, scope.window_id), Sums())
+        return self.sums.setdefault(place_of(scope), Sums())
+
+    def may_be_gone(self, place: Place, now_ms: int) -> bool:
+        """Whether the store has let go of this window's sums: it was not held in for as long as they are kept."""
+        kept_ms, last_ms = _kept_ms(place), self.last_hold_ms.get(place)
+        return kept_ms is not None and last_ms is not None and now_ms - last_ms >= kept_ms
+
+
+def place_of(scope: CountedScope) -> Place:
+    return scope.scope, scope.window.value, scope.window_id
+
+
+def _kept_ms(place: Place) -> int | None:
+    """None for ever: of lifetimes, only a request's ends."""
+    scope, window, _ = place
+    if window == "lifetime":
+        return REQUEST_KEPT_MS if scope.partition(":")[0] == "request" else None
+    return KEPT_MS[window]
 
 
 def effective_entries(entries: Iterable[LedgerEntry]) -> tuple[list[LedgerEntry], int]:
@@ -80,6 +105,7 @@ def _apply(state: Fold, entry: LedgerEntry) -> None:
             _set_limits(state, entry)
         case LedgerKind.HELD:
             state.holds[att] += 1
+            _begin_anew(state, entry)
             state.over_limit += _over_limit(state, entry)
             for scope in entry.scopes:
                 state.at(scope).held += entry.amount_usd_nanos
@@ -91,6 +117,14 @@ def _apply(state: Fold, entry: LedgerEntry) -> None:
             state.overruns += 1
             for scope in entry.scopes:
                 state.at(scope).posted += entry.amount_usd_nanos
+
+
+def _begin_anew(state: Fold, entry: LedgerEntry) -> None:
+    """A hold in a window whose sums are no longer kept finds nothing counted, here as in the store."""
+    for place in map(place_of, entry.scopes):
+        if state.may_be_gone(place, entry.at_ms):
+            state.sums[place] = Sums()
+        state.last_hold_ms[place] = max(entry.at_ms, state.last_hold_ms.get(place, 0))
 
 
 def _move(sums: Sums, entry: LedgerEntry) -> None:
@@ -131,14 +165,18 @@ def _over_limit(state: Fold, entry: LedgerEntry) -> list[str]:
     return found
 
 
-def store_breaches(state: Fold, store: Mapping[Place, Sums]) -> list[str]:
-    """I1: the store's sums are those of the effective entries, bit for bit."""
+def store_breaches(state: Fold, store: Mapping[Place, Sums], now_ms: int) -> list[str]:
+    """I1: the store's sums are those of the effective entries, bit for bit.
+
+    `now_ms` is the store's clock after `store` was read: a window that it no longer has to keep may be missing.
+    """
     nothing = Sums()
-    return [
-        f"{' '.join(place)}: the store has {store.get(place, nothing)}, the ledger {state.sums.get(place, nothing)}"
-        for place in sorted(store.keys() | state.sums.keys())
-        if store.get(place, nothing) != state.sums.get(place, nothing)
-    ]
+    found = []
+    for place in sorted(store.keys() | state.sums.keys()):
+        in_store, in_ledger = store.get(place), state.sums.get(place, nothing)
+        if in_store != in_ledger and (in_store is not None or not state.may_be_gone(place, now_ms)):
+            found.append(f"{' '.join(place)}: the store has {in_store or 'nothing'}, the ledger {in_ledger}")
+    return found
 
 
 def limit_breaches(state: Fold) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from tiermesh_cli.output import print_table
-from tiermesh_cli.showcase.report import LAWS, Percentiles, Report
+from tiermesh_cli.percentiles import Percentiles
+from tiermesh_cli.showcase.report import LAWS, Report
 from tiermesh_contracts.budget import USD_NANOS
 from tiermesh_contracts.results import ResultReason
 
@@ -54,7 +55,7 @@ def _print_quality(report: Report) -> None:
 def _print_money(report: Report) -> None:
     money = report.money
     rows = [
-        ("limit at first", _usd(money.limit_usd_nanos)),
+        ("limit at first", _usd(money.limit_at_first_usd_nanos)),
         ("raised half-way to", _usd(money.raised_usd_nanos)),
         ("posted", _usd(money.posted_usd_nanos)),
         ("held", _usd(money.held_usd_nanos)),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from tiermesh_cli.percentiles import Percentiles
 from tiermesh_cli.showcase.laws import Bill, Place, Sums
 from tiermesh_cli.showcase.workload import Planned
 from tiermesh_contracts.budget import LedgerEntry
@@ -43,6 +44,8 @@ class Evidence:
     """Texts at the frontier."""
     arrived_unseen: int
     store: Mapping[Place, Sums]
+    store_read_ms: int
+    """By the store's clock, once its sums were read."""
     ledger: Sequence[LedgerEntry]
     results: Mapping[UUID, InferenceResult]
     """The first by offset of each request."""
@@ -58,16 +61,10 @@ class Settings:
 
     seed: int
     limit_usd_nanos: int
+    """At first."""
     raised_usd_nanos: int
     all_frontier_usd_nanos: int
     """Estimated, as if every request had gone there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    p50: float | None
-    p95: float | None
-    p99: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +107,11 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Money:
+    limit_at_first_usd_nanos: int
     limit_usd_nanos: int
+    """In force at the end: the raised one, or the raise did not arrive."""
     raised_usd_nanos: int
+    """What the limit was to be raised to."""
     posted_usd_nanos: int
     held_usd_nanos: int
     suspended_usd_nanos: int

@@ -20,7 +20,8 @@ def build_broker(bootstrap: str, traits: BrokerTraits, *, client_id: str, gracef
     so manual stands here and again on each subscriber, since a broker's default misses those of a router.
     """
     return KafkaBroker(
-        bootstrap,
+        # The framework takes a list of several brokers, and a text with commas for the name of one.
+        bootstrap.split(","),
         client_id=client_id,
         acks="all",
         enable_idempotence=traits.idempotence,

@@ -145,6 +145,10 @@ class MeshConfig(Section):
         for name in self.routing.frontier or ():
             if name not in known:
                 raise _wrong(f"names {name!r}, which no provider has", "routing", "frontier")
+        for at, budget in enumerate(self.budgets):
+            model = budget.scope.partition(":")[2]
+            if budget.kind is ScopeKind.MODEL and model and model not in known:
+                raise _wrong(f"names {model!r}, which no provider has", "budgets", at, "scope")
         return self
 
     def _all_models(self) -> Iterator[ModelRef]:

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from aiokafka import ConsumerRecord
 
+from tiermesh_chassis.claims import Claims
 from tiermesh_chassis.clock import Clock, now_ms
 from tiermesh_chassis.errors import PermanentError
 from tiermesh_chassis.publishing import Publisher
@@ -29,10 +30,18 @@ HEADROOM_BYTES = 65_536
 
 
 class DeadLetters:
-    def __init__(self, service: str, publisher: Publisher, results: TerminalResults, clock: Clock = now_ms) -> None:
+    def __init__(
+        self,
+        service: str,
+        publisher: Publisher,
+        results: TerminalResults,
+        claims: Claims,
+        clock: Clock = now_ms,
+    ) -> None:
         self._service = service
         self._publisher = publisher
         self._results = results
+        self._claims = claims
         self._clock = clock
 
     async def send(
@@ -46,7 +55,8 @@ class DeadLetters:
     ) -> None:
         """Write the dead letter, then `failed(dead_lettered)` where the request can be read and a result is owed.
 
-        A reused id owes none: the request that had it first is answered on its own.
+        A reused id owes none: the request that had it first is answered on its own. Neither does a record that is
+        no valid message under an id that a valid one has.
         """
         value, key, kept = _fitting(record, {**headers.values, **_unread(record, headers)})
         detail = error.detail[:DETAIL_CHARS_MAX]
@@ -73,9 +83,17 @@ class DeadLetters:
             key=key,
             headers={**kept, **letter.to_headers()},
         )
-        if who and owes_result and error.reason is not DeadLetterReason.ID_REUSED:
+        if not who or not owes_result or error.reason is DeadLetterReason.ID_REUSED:
+            return
+        if origin is not None or await self._has_its_id(*who, record.value):
             reply_to = origin.request.reply_to if origin else RESULTS.name
             await self._results.publish(_failed(*who, error, origin), reply_to)
+
+    async def _has_its_id(self, tenant: str, request_id: UUID, raw: bytes) -> bool:
+        """Whether this unreadable body was the first under its id: else its failure would take the place of an
+        answer that another body is owed."""
+        digest = hashlib.sha256(raw).hexdigest()
+        return await self._claims.first_body(tenant, request_id, 0, digest) == digest
 
 
 def _unread(record: "ConsumerRecord[bytes, bytes]", headers: RecordHeaders) -> dict[str, str]:

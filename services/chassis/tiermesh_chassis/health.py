@@ -11,21 +11,26 @@ Check = Callable[[], Awaitable[str | None]]
 """None where all is well, else one line that says what is missing."""
 
 
-def health_routes(checks: dict[str, Check]) -> list[tuple[str, Any]]:
+def health_routes(checks: dict[str, Check], advisory: dict[str, Check]) -> list[tuple[str, Any]]:
     @get
     async def health(_scope: Any) -> AsgiResponse:
         return _json({"status": "alive"}, 200)
 
     @get
     async def ready(_scope: Any) -> AsgiResponse:
-        missing = {name: why for name, check in checks.items() if (why := await check()) is not None}
-        return _json({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        missing, noted = await _failing(checks), await _failing(advisory)
+        body = {"ready": not missing, "missing": missing, "advisory": noted}
+        return _json(body, 503 if missing else 200)
 
     @get
     async def metrics(_scope: Any) -> AsgiResponse:
         return AsgiResponse(generate_latest(), 200, {"content-type": CONTENT_TYPE_LATEST})
 
     return [("/health", health), ("/ready", ready), ("/metrics", metrics)]
+
+
+async def _failing(checks: dict[str, Check]) -> dict[str, str]:
+    return {name: why for name, check in checks.items() if (why := await check()) is not None}
 
 
 def _json(body: dict[str, Any], status: int) -> AsgiResponse:

@@ -24,13 +24,16 @@ RETRY_S = 0.5
 CreateApp = Callable[[Boot], AsgiFastStream]
 
 
-def run_service(name: str, create_app: CreateApp) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. A failed start prints one line and ends with 2."""
+def run_service(name: str, create_app: CreateApp, *, needs_store: bool = True) -> int:
+    """Run until SIGTERM or SIGINT; the exit status. A failed start prints one line and ends with 2.
+
+    Where not `needs_store`, it starts without one: work that needs no money waits for no store.
+    """
     try:
         env = read_environment()
         configure_logging(name, env.log_level)
         configure_telemetry(name)
-        boot = Boot(env, load_config(env.config), asyncio.run(wait_for_dependencies(env)))
+        boot = Boot(env, load_config(env.config), asyncio.run(wait_for_dependencies(env, needs_store)))
         app = create_app(boot)
     except StartError as error:
         print(f"tiermesh {name}: {error}", file=sys.stderr)  # noqa: T201
@@ -44,15 +47,17 @@ def run_service(name: str, create_app: CreateApp) -> int:
     return 0 if server.started else START_FAILED
 
 
-async def wait_for_dependencies(env: Environment) -> BrokerTraits:
-    """Wait for broker, store and topics, at most `start_timeout_s`. Raises `DependencyMissing` with one line.
+async def wait_for_dependencies(env: Environment, needs_store: bool = True) -> BrokerTraits:
+    """Wait for broker, topics and, where needed, the store, at most `start_timeout_s`.
+
+    Raises `DependencyMissing` with one line.
 
     A topic that is subscribed to before it exists is created by many brokers, with a partition count of theirs.
     """
     deadline = time.monotonic() + env.start_timeout_s
     while True:
         try:
-            return await _look(env)
+            return await _look(env, needs_store)
         except (BrokerUnreachable, DependencyMissing) as error:
             if time.monotonic() + RETRY_S > deadline:
                 hint = "set TIERMESH_KAFKA; " if isinstance(error, BrokerUnreachable) else ""
@@ -60,13 +65,14 @@ async def wait_for_dependencies(env: Environment) -> BrokerTraits:
             await asyncio.sleep(RETRY_S)
 
 
-async def _look(env: Environment) -> BrokerTraits:
+async def _look(env: Environment, needs_store: bool) -> BrokerTraits:
     traits = await broker_traits(env.kafka)
-    store = connect_store(env.redis_url)
-    try:
-        await require_store(store, env.redis_url)
-    finally:
-        await store.aclose()
+    if needs_store:
+        store = connect_store(env.redis_url)
+        try:
+            await require_store(store, env.redis_url)
+        finally:
+            await store.aclose()
     if missing := await missing_topics(env.kafka, [topic.name for topic in registry()]):
         raise DependencyMissing(f"no topic {', '.join(missing)} at {env.kafka}: run 'tiermesh topics create'")
     return traits

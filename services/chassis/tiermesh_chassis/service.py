@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tiermesh_chassis.background import or_end
 from tiermesh_chassis.broker import build_broker
-from tiermesh_chassis.claims import RedisClaims
+from tiermesh_chassis.claims import CLAIM_TIMEOUT_S, RedisClaims
 from tiermesh_chassis.committing import Committer, RebalanceListener
 from tiermesh_chassis.config import MeshConfig
 from tiermesh_chassis.dead_letters import DeadLetters
@@ -28,9 +28,6 @@ from tiermesh_contracts.message import Message
 from tiermesh_contracts.topics import Topic
 
 M = TypeVar("M", bound=Message)
-
-CLAIM_TIMEOUT_S = 1.0
-"""Local work waits at most this long for a store that does not answer, and then not again for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +54,14 @@ class Service:
             graceful_timeout_s=boot.env.grace_s,
         )
         self.publisher = KafkaPublisher(self.broker, name)
-        claims_store = connect_store(boot.env.redis_url, timeout_s=CLAIM_TIMEOUT_S)
+        claims_store = connect_store(boot.env.redis_url, timeout_s=CLAIM_TIMEOUT_S, pool_timeout_s=CLAIM_TIMEOUT_S)
         self.claims = RedisClaims(claims_store)
         self.results = TerminalResults(self.publisher, self.claims)
-        self._dead_letters = DeadLetters(name, self.publisher, self.results)
+        self._dead_letters = DeadLetters(name, self.publisher, self.results, self.claims)
         self._stores: list[Redis] = [claims_store]
         self._deliveries: list[Delivery[Any]] = []
         self._checks: dict[str, Check] = {}
+        self._advisory: dict[str, Check] = {}
         self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -82,8 +80,9 @@ class Service:
         self.check("store", answers)
         return store
 
-    def check(self, name: str, check: Check) -> None:
-        self._checks[name] = check
+    def check(self, name: str, check: Check, *, advisory: bool = False) -> None:
+        """`/ready` shows what it says; where `advisory`, the service is ready all the same."""
+        (self._advisory if advisory else self._checks)[name] = check
 
     def in_background(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """`run` starts with the service and is cancelled at its end; if it fails, the service ends."""
@@ -117,7 +116,7 @@ class Service:
     def app(self) -> AsgiFastStream:
         return AsgiFastStream(
             self.broker,
-            asgi_routes=health_routes(self._checks),
+            asgi_routes=health_routes(self._checks, self._advisory),
             lifespan=self._lifespan,
             on_shutdown=[self._drain],
             logger=None,

@@ -11,7 +11,11 @@ from tiermesh_contracts.topics import may_reply_to
 
 class TerminalResults:
     """Claims, then publishes. The first record by offset is the terminal one; the claim keeps a different
-    second one from being written, and who comes second writes the first's bytes again."""
+    second one from being written, and who comes second writes the first's bytes again.
+
+    A claim of a result lives a day, whatever the deadline: a record whose result was published is redelivered
+    within hours. One that comes later still is void by its offset.
+    """
 
     def __init__(self, publisher: Publisher, claims: Claims) -> None:
         self._publisher = publisher

@@ -17,6 +17,9 @@ from tiermesh_inference.handlers import LocalHandlers
 NAME = "local-inference"
 POOLS_SERVED: tuple[Pool, ...] = ("classify",)
 
+NEEDS_STORE = False
+"""Claims alone use it, and go on without: a restart while the store is away would stop local work."""
+
 
 def create_app(boot: Boot) -> AsgiFastStream:
     """Raises `ConfigError` for a pool without a kind of model, `DependencyMissing` where no model is installed."""
@@ -42,6 +45,7 @@ def create_app(boot: Boot) -> AsgiFastStream:
         service.subscribe(LOCAL[pool], Lane(LocalWork, handlers.on_work, in_flight_max=limits.in_flight_max))
     service.in_background(models.keep_current)
     service.check("models", classifier.check)
+    service.check("claims", service.claims.check, advisory=True)
     service.on_close(classifier.close)
     return service.app()
 
@@ -55,4 +59,4 @@ def _pools(boot: Boot) -> tuple[Pool, ...]:
 
 
 def main() -> None:
-    sys.exit(run_service(NAME, create_app))
+    sys.exit(run_service(NAME, create_app, needs_store=NEEDS_STORE))

@@ -85,7 +85,7 @@ class LocalHandlers:
             ESCALATIONS.name,
             escalation,
             key=request.tenant,
-            event_id=f"{request.tenant}/{request.request_id}/{accepted.redrive}/{escalation.attempt}",
+            event_id=escalation.att,
             correlation_id=str(request.request_id),
         )
 

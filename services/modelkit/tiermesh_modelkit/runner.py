@@ -119,7 +119,7 @@ def pad(ids: Sequence[IntArray]) -> dict[str, IntArray]:
 def _open_tokenizer(content: bytes) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # noqa: BLE001  the library raises bare Exception for a bad file
+    except Exception as error:
         raise ManifestInvalid(f"tokenizer.json cannot be read ({error}); train the model again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -140,6 +140,6 @@ def _open_session(content: bytes, threads: int) -> Any:
     wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
     try:
         return onnxruntime.InferenceSession(content, options, providers=wanted)
-    except Exception as error:  # noqa: BLE001  onnxruntime's errors share no base but Exception
+    except Exception as error:
         first_line = str(error).splitlines()[0]
         raise ManifestInvalid(f"model.onnx cannot be opened ({first_line}); train the model again") from None

@@ -16,6 +16,9 @@ from tiermesh_router.model import Policy
 
 NAME = "router"
 
+NEEDS_STORE = False
+"""Claims alone use it, and go on without: a restart while the store is away would stop local work."""
+
 
 def create_app(boot: Boot) -> AsgiFastStream:
     """Raises `DependencyMissing` where no model is installed."""
@@ -37,9 +40,10 @@ def create_app(boot: Boot) -> AsgiFastStream:
     service.subscribe(REQUESTS, Lane(InferenceRequest, handlers.on_requests, in_flight_max=limits.in_flight_max))
     service.in_background(models.keep_current)
     service.check("models", scores.check)
+    service.check("claims", service.claims.check, advisory=True)
     service.on_close(scores.close)
     return service.app()
 
 
 def main() -> None:
-    sys.exit(run_service(NAME, create_app))
+    sys.exit(run_service(NAME, create_app, needs_store=NEEDS_STORE))

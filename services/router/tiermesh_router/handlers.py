@@ -57,7 +57,9 @@ class RouterHandlers:
     async def _require_own_id(self, accepted: AcceptedRequest) -> None:
         request = accepted.request
         body_sha256 = request.body_sha256
-        first = await self._claims.first_body(request.tenant, request.request_id, accepted.redrive, body_sha256)
+        first = await self._claims.first_body(
+            request.tenant, request.request_id, accepted.redrive, body_sha256, accepted.expires_at_ms
+        )
         if first != body_sha256:
             raise PermanentError(DeadLetterReason.ID_REUSED, "its request_id was used before with another body")
 
@@ -82,7 +84,7 @@ class RouterHandlers:
             ESCALATIONS.name,
             escalation,
             key=accepted.request.tenant,
-            event_id=f"{_event_id(accepted)}/{escalation.attempt}",
+            event_id=escalation.att,
             correlation_id=str(accepted.request.request_id),
         )
 

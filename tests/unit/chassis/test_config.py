@@ -109,6 +109,7 @@ def test_a_price_is_exact() -> None:
             "two budgets have the same scope",
         ),
         ("[limits]", '[routing]\nfrontier = ["main/huge"]\n[limits]', 31, "main/huge"),
+        ('scope = "tenant:acme"', 'scope = "model:main/huge"', 26, "main/huge"),
         ("[limits]", '[privacy]\ndefault = "open"\n[limits]', 31, "privacy.default"),
     ],
 )

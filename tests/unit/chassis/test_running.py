@@ -29,6 +29,12 @@ async def test_what_is_not_there_is_named(kafka: str, redis_url: str) -> None:
         await wait_for_dependencies(env(kafka, f"redis://{nowhere}/0"))
 
 
+async def test_local_work_starts_without_a_store(kafka: str) -> None:
+    """A restart while the store is away would stop work that needs no money."""
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    assert await wait_for_dependencies(env(kafka, nowhere), needs_store=False) == EMBEDDED
+
+
 async def test_missing_topics_are_named_and_not_created_by_the_question(tmp_path: Path) -> None:
     """A broker that creates what it is asked about would give the ledger a partition count of its own for ever."""
     async with await Embedded.start(tmp_path) as parts:

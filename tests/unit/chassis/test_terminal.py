@@ -1,6 +1,7 @@
 """The one terminal result of a request, and a stop while records wait: no broker is needed to see either."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,8 @@ from tiermesh_chassis.dead_letters import DeadLetters
 from tiermesh_chassis.delivery import Delivery, Inbound, Lane
 from tiermesh_chassis.errors import PermanentError
 from tiermesh_chassis.terminal import TerminalResults
+from tiermesh_contracts.envelope import RecordHeaders
+from tiermesh_contracts.failures import DeadLetterReason
 from tiermesh_contracts.ids import new_request_id
 from tiermesh_contracts.message import Message
 from tiermesh_contracts.requests import InferenceRequest
@@ -25,12 +28,16 @@ class Written:
     """A publisher that keeps what it is given."""
 
     messages: list[tuple[str, Message, str]] = field(default_factory=list)
+    letters: list[tuple[str, bytes | None]] | None = None
+    """None where no dead letter is expected."""
 
     async def publish(self, topic: str, message: Message, *, key: str, **_: Any) -> None:
         self.messages.append((topic, message, key))
 
     async def publish_raw(self, topic: str, value: bytes | None, **beside: Any) -> None:
-        raise AssertionError(f"{value!r} was not expected in {topic}: {beside}")
+        if self.letters is None:
+            raise AssertionError(f"{value!r} was not expected in {topic}: {beside}")
+        self.letters.append((topic, value))
 
 
 @dataclass
@@ -41,7 +48,9 @@ class FirstClaims:
     async def first_result(self, tenant: str, request_id: UUID, redrive: int, raw: bytes) -> bytes:
         return self.results.setdefault((tenant, request_id, redrive), raw)
 
-    async def first_body(self, tenant: str, request_id: UUID, redrive: int, body_sha256: str) -> str:
+    async def first_body(
+        self, tenant: str, request_id: UUID, redrive: int, body_sha256: str, keep_until_ms: int | None = None
+    ) -> str:
         return self.bodies.setdefault((tenant, request_id, redrive), body_sha256)
 
 
@@ -76,10 +85,39 @@ async def test_a_result_is_written_to_no_foreign_topic(topic: str) -> None:
     assert written.messages == []
 
 
+async def test_a_broken_record_under_the_id_of_another_request_fails_nobody() -> None:
+    """Whoever knows or repeats an id could end a request in flight: its real answer would be dropped."""
+    written, claims = Written(letters=[]), FirstClaims()
+    results = TerminalResults(written, claims)
+    letters = DeadLetters("tests", written, results, claims)
+    invalid = PermanentError(DeadLetterReason.INVALID, "input: Field required")
+
+    async def bury(request_id: UUID, **fields: Any) -> None:
+        raw = json.dumps({"tenant": "acme", "request_id": str(request_id), **fields}).encode()
+        record = ConsumerRecord("t", 0, 0, 0, 0, None, raw, None, 0, len(raw), ())
+        await letters.send(record, RecordHeaders.read(()), invalid, None, owes_result=True)
+
+    asked = InferenceRequest(request_id=new_request_id(), tenant="acme", input="x")
+    await claims.first_body("acme", asked.request_id, 0, asked.body_sha256)
+    await bury(asked.request_id)
+    assert written.messages == []
+    await results.publish(answer := result("yes", asked.request_id), RESULTS.name)
+    assert written.messages == [(RESULTS.name, answer, str(asked.request_id))]
+
+    alone = new_request_id()
+    await bury(alone)
+    await bury(alone)
+    await bury(alone, more=1)
+    told = [message for _, message, key in written.messages if key == str(alone)]
+    assert [message.reason for message in told if isinstance(message, InferenceResult)] == ["dead_lettered"] * 2
+    assert written.letters is not None
+    assert len(written.letters) == 4
+
+
 async def test_a_record_that_waits_for_a_permit_does_not_start_during_a_stop() -> None:
     """It would run on while the broker goes away under it, and repeat half of its effects after the restart."""
     written = Written()
-    letters = DeadLetters("tests", written, TerminalResults(written, FirstClaims()))
+    letters = DeadLetters("tests", written, TerminalResults(written, FirstClaims()), FirstClaims())
     began: list[int] = []
     go_on = asyncio.Event()
 

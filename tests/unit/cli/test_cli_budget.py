@@ -5,6 +5,7 @@ import pytest
 
 from tiermesh_budget.decide.scopes import limit_scope
 from tiermesh_chassis.config import MeshConfig, parse_config
+from tiermesh_chassis.errors import DependencyMissing
 from tiermesh_chassis.store import connect_store
 from tiermesh_cli.budget_reading import limit_of, parse_counter, read_spend, window_ids
 from tiermesh_cli.output import CommandFailed, usd
@@ -90,6 +91,40 @@ async def test_spend_is_read_from_the_store(redis_url: str) -> None:
     assert seen["model:p/m", "lifetime"].left_usd_nanos == 2_000_000_000
     assert seen["tenant:acme", "month"].posted_usd_nanos == 7
     assert (spend.epoch, spend.outbox, spend.frozen) == (3, 1, ("model:p/m",))
+
+
+async def test_chains_and_requests_are_shown_together(redis_url: str) -> None:
+    """Breaks if a busy month prints a row a chain, or more than ten thousand of them make the command fail."""
+    config = config_of_new_org()
+    prefix = f"{{{config.org}}}:e1:"
+    store = connect_store(redis_url)
+    own = limit_scope("root:acme/mine")
+    pipe = store.pipeline(transaction=False)
+    pipe.hset(f"{{{config.org}}}:epoch", mapping={"epoch": "1"})
+    pipe.hset(f"{prefix}limits", mapping={"root|lifetime": "20000", f"{own}|lifetime": "5"})
+    for n in range(11_000):
+        pipe.hset(f"{prefix}w:root:{n:024x}:lifetime:all", mapping={"posted": str(n), "held": "1"})
+    pipe.hset(f"{prefix}w:request:{7:024x}:lifetime:all", mapping={"suspended": "3"})
+    pipe.hset(f"{prefix}w:{own}:lifetime:all", mapping={"posted": "4"})
+    await pipe.execute()
+    await store.aclose()
+
+    spend = await read_spend(redis_url, config)
+    assert [(each.scope, each.left_usd_nanos) for each in spend.windows] == [(own, 1)]
+    requests, roots = spend.kinds
+    assert (requests.kind, requests.count, requests.suspended_usd_nanos) == ("request", 1, 3)
+    assert (roots.kind, roots.window, roots.window_id, roots.count) == ("root", "lifetime", "all", 11_000)
+    assert (roots.held_usd_nanos, roots.posted_usd_nanos) == (11_000, 11_000 * 10_999 // 2)
+    assert [each.posted_usd_nanos for each in roots.fullest] == list(range(10_999, 10_989, -1))
+    assert roots.fullest[0].left_usd_nanos == 20_000 - 11_000
+    assert spend.to_json()["kinds"][1]["fullest"][0]["left_usd_nanos"] == 9_000
+
+
+async def test_a_store_that_is_away_is_named_without_its_password() -> None:
+    """Breaks if the password stands in the terminal, and in whatever keeps what is printed there."""
+    with pytest.raises(DependencyMissing, match=r"redis://127\.0\.0\.1:1/0") as error:
+        await read_spend("redis://me:s3cret@127.0.0.1:1/0", config_of_new_org())
+    assert "s3cret" not in str(error.value)
 
 
 async def test_no_books_is_one_clear_line(redis_url: str) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tiermesh_cli.send_rows import RowInvalid, read_rows
-from tiermesh_cli.send_summary import Sent, percentiles, summarise
+from tiermesh_cli.send_summary import Sent, summarise
 from tiermesh_contracts.ids import new_request_id
 from tiermesh_contracts.requests import OnBudget, Privacy
 from tiermesh_contracts.results import InferenceResult, ResultReason, Status, Tier
@@ -97,9 +97,3 @@ def test_the_summary_counts_lost_apart(tmp_path: Path) -> None:
     assert (summary["labelled"], summary["accuracy"]) == (2, 0.5)
     assert summary["latency_ms"]["local"] == {"p50": 10.0, "p95": 30.0, "p99": 30.0}
     assert summary["requests_per_s"] == 1.5
-
-
-def test_percentiles_are_measured_values() -> None:
-    """Breaks if a percentile is interpolated into a latency that nobody saw, or is one rank off."""
-    assert percentiles([float(n) for n in range(1, 101)]) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
-    assert percentiles([7.0]) == {"p50": 7.0, "p95": 7.0, "p99": 7.0}

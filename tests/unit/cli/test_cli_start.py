@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tiermesh_cli.embedded import free_port
+from tiermesh_cli.processes import Child, wait_ready
 from tiermesh_modelkit.datasets import bundled_examples
 from tiermesh_modelkit.train import train
 
@@ -62,6 +64,31 @@ def test_no_store_at_start(tmp_path, kafka):
     assert status == 2
     assert len(lines) == 1
     assert "TIERMESH_REDIS_URL" in lines[0]
+
+
+@pytest.mark.parametrize("service", ["router", "local-inference"])
+async def test_local_work_starts_without_a_store(tmp_path, kafka, model, service):
+    """A restart while the store is away would stop work that needs no money."""
+    (tmp_path / "mesh.toml").write_text(GOOD)
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TIERMESH_")},
+        "TIERMESH_CONFIG": str(tmp_path / "mesh.toml"),
+        "TIERMESH_KAFKA": kafka,
+        "TIERMESH_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+        "TIERMESH_MODELS": str(model),
+        "TIERMESH_HEALTH_PORT": str(port),
+    }
+    argv = [sys.executable, "-m", "tiermesh_cli", "run", service]
+    child = Child(service, argv, tmp_path / "service.log", env=environment, ready_port=port)
+    try:
+        await wait_ready(child, 60)
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/ready") as response:
+            said = await response.json()
+        assert said["ready"] is True
+        assert "the store does not answer" in said["advisory"]["claims"]
+    finally:
+        child.terminate()
 
 
 @pytest.mark.parametrize("service", ["router", "local-inference"])

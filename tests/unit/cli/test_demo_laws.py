@@ -69,7 +69,7 @@ BILL = Bill(350, ("a", "b"))
 def all_breaches(entries: list[LedgerEntry], store: Sums, bill: Bill) -> list[str]:
     state = fold(entries)
     return [
-        *laws.store_breaches(state, {ORG_LIFETIME: store}),
+        *laws.store_breaches(state, {ORG_LIFETIME: store}, 0),
         *laws.limit_breaches(state),
         *laws.resolution_breaches(state),
         *laws.bill_breaches(state, bill),
@@ -94,13 +94,13 @@ def test_entries_written_twice_or_behind_a_fence_do_not_count():
 @pytest.mark.parametrize("store", [Sums(posted=351), Sums(held=1, posted=350), Sums()])
 def test_i1_finds_a_store_that_differs(store: Sums):
     """A projection that is off by one nano-dollar is off."""
-    assert len(laws.store_breaches(fold(HONEST), {ORG_LIFETIME: store})) == 1
+    assert len(laws.store_breaches(fold(HONEST), {ORG_LIFETIME: store}, 0)) == 1
 
 
 def test_i1_finds_a_counter_that_the_ledger_does_not_know():
     """Money counted in a window of its own would escape the comparison."""
     store = {ORG_LIFETIME: Sums(posted=350), ("tenant:acme", "day", "2026-01-01"): Sums(posted=1)}
-    assert "tenant:acme day" in laws.store_breaches(fold(HONEST), store)[0]
+    assert "tenant:acme day" in laws.store_breaches(fold(HONEST), store, 0)[0]
 
 
 def test_i2_finds_a_hold_over_the_limit():

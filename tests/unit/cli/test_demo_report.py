@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from tiermesh_cli.showcase.judging import make_report, percentiles
+from tiermesh_cli.showcase.judging import make_report
 from tiermesh_cli.showcase.laws import ORG_LIFETIME, Bill, Sums
 from tiermesh_cli.showcase.printed import print_report
-from tiermesh_cli.showcase.report import Evidence, Percentiles, Report, Sent, Settings
+from tiermesh_cli.showcase.report import Evidence, Report, Sent, Settings
 from tiermesh_cli.showcase.workload import Kind, Planned
 from tiermesh_contracts.budget import CountedScope, LedgerEntry, LedgerKind, Window
 from tiermesh_contracts.ids import new_request_id
@@ -92,6 +92,7 @@ EVIDENCE = Evidence(
     arrived=["text of covered", "text of uncovered"],
     arrived_unseen=0,
     store={ORG_LIFETIME: Sums(posted=70)},
+    store_read_ms=1_000,
     ledger=ledger(),
     results={result.request_id: result for result in RESULTS},
     duplicated=2,
@@ -125,7 +126,8 @@ def test_every_number_of_the_json_object():
         "accuracy_local_confident": 0.5,
         "escalated_share_covered": 0.5,
         "escalated_share_uncovered": 1.0,
-        "limit_usd_nanos": 100,
+        "limit_at_first_usd_nanos": 100,
+        "limit_usd_nanos": 400,
         "raised_usd_nanos": 400,
         "posted_usd_nanos": 70,
         "held_usd_nanos": 0,
@@ -174,6 +176,13 @@ def test_what_a_run_did_not_show_is_said(change: dict[str, object], words: str):
     assert any(words in line for line in report(replace(EVIDENCE, **change)).breaches)
 
 
+def test_the_limit_is_the_one_in_force_at_the_end():
+    """Spend above the first limit and below the raised one would look like a limit that did not hold."""
+    assert report().money.limit_usd_nanos == 400
+    unraised = report(replace(EVIDENCE, ledger=ledger()[:4])).money
+    assert (unraised.limit_at_first_usd_nanos, unraised.limit_usd_nanos) == (100, 100)
+
+
 def test_a_result_after_its_producer_gave_up_is_said():
     """It counts as not lost, but nobody read it."""
     late = [*SENT[:-1], Sent(SENT[-1].planned, IDS[6], None)]
@@ -186,13 +195,6 @@ def test_results_of_others_do_not_count():
     result = RESULTS[0].model_copy(update={"request_id": stranger})
     found = report(replace(EVIDENCE, results={**EVIDENCE.results, stranger: result}))
     assert found.traffic.terminal == 7
-
-
-def test_percentiles_are_values_that_occurred():
-    """Interpolated latencies were nobody's."""
-    assert percentiles([float(n) for n in range(1, 101)]) == Percentiles(50.0, 95.0, 99.0)
-    assert percentiles([3.0]) == Percentiles(3.0, 3.0, 3.0)
-    assert percentiles([]) == Percentiles(None, None, None)
 
 
 def test_the_printed_report_says_that_the_frontier_was_simulated(capsys):

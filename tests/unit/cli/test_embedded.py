@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from redis.asyncio import Redis
 
 from tiermesh_cli import embedded
 from tiermesh_cli.embedded import Embedded, EmbeddedMissing, free_port, start_broker, start_store
-from tiermesh_cli.processes import Child, ProcessFailed, Supervisor, is_ready, wait_ready
+from tiermesh_cli.processes import Child, ProcessFailed, is_ready, wait_ready
 from tiermesh_contracts.brokers import EMBEDDED, broker_traits
 
 SERVER = """
@@ -145,58 +144,23 @@ async def test_a_child_that_ignores_the_signal_is_killed_after_its_grace(tmp_pat
     assert child.terminate() == -signal.SIGKILL
 
 
-async def test_a_group_is_ready_together_and_ends_in_reverse(tmp_path: Path) -> None:
-    """Work would be sent before the services stand, or a store would go before those that need it."""
-    log_path = tmp_path / "all.log"
-    ports = [free_port() for _ in range(3)]
-    async with Supervisor() as group:
-        for number, port in enumerate(ports):
-            argv = python(SERVER, str(port), "200", f"bye {number}")
-            group.start(f"s{number}", argv, log_path, ready_port=port)
-        await group.ready(10)
-        assert [await is_ready(port) for port in ports] == [True] * 3
-        with pytest.raises(ValueError, match="s0 runs already"):
-            group.start("s0", python(SLEEP), log_path)
-        children = list(group.children.values())
-    assert not any(alive(child.pid) for child in children)
-    assert [line for line in children[0].last_lines().splitlines() if "bye" in line] == ["bye 2", "bye 1", "bye 0"]
-
-
-async def test_the_one_that_is_not_ready_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """Whoever starts four services would not know which one to look at."""
-    async with Supervisor() as group:
-        good, slow = free_port(), free_port()
-        first = group.start("good", python(SERVER, str(good), "200", "bye"), tmp_path / "good.log", ready_port=good)
-        second = group.start(
-            "slow", python(SERVER, str(slow), "503", "bye"), tmp_path / "slow.log", ready_port=slow
-        )
-        third = group.start("dead", python("exit('no such topic')"), tmp_path / "dead.log", ready_port=1)
-        await wait_ready(first, 20)
-        await logged(second, "serving")
-        await logged(third, "no such topic")
-        with pytest.raises(ProcessFailed) as failed:
-            await group.ready(0.5)
-    words = str(failed.value)
-    assert "slow was not ready within 0.5 s" in words
-    assert "serving" in words
-    assert "dead ended with status 1" in words
-    assert "no such topic" in words
-    assert "good" not in words
-
-
-async def test_a_killed_member_is_noticed_and_can_be_started_again(tmp_path: Path) -> None:
-    """A service that died would be missed in silence, and a test could not bring it back."""
-    port = free_port()
-    async with Supervisor() as group:
-        child = group.start("s", python(SERVER, str(port), "200", "bye"), tmp_path / "s.log", ready_port=port)
-        await group.ready(10)
-        os.kill(child.pid, signal.SIGKILL)
-        async with asyncio.timeout(5):
-            assert await group.first_ended() is child
-        again = await group.restart("s", 10)
-        assert again.pid != child.pid
-        assert group.children["s"] is again
+async def test_a_child_that_is_not_ready_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """Work would be sent before a service stands, or nobody would know which one to look at."""
+    port, slow_port = free_port(), free_port()
+    good = Child("good", python(SERVER, str(port), "200", "bye"), tmp_path / "good.log", ready_port=port)
+    slow = Child("slow", python(SERVER, str(slow_port), "503", "bye"), tmp_path / "slow.log", ready_port=slow_port)
+    dead = Child("dead", python("exit('no such topic')"), tmp_path / "dead.log", ready_port=1)
+    try:
+        await wait_ready(good, 20)
         assert await is_ready(port)
+        await logged(slow, "serving")
+        with pytest.raises(ProcessFailed, match=r"slow was not ready within 0\.5 s(.|\n)*serving"):
+            await wait_ready(slow, 0.5)
+        with pytest.raises(ProcessFailed, match=r"dead ended with status 1(.|\n)*no such topic"):
+            await wait_ready(dead, 20)
+    finally:
+        for child in (good, slow, dead):
+            child.terminate()
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:

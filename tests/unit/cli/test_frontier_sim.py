@@ -1,71 +1,23 @@
-"""The simulated frontier, asked over loopback as a provider is."""
+"""The simulated frontier's answers, refusals and start, asked over loopback as a provider is."""
 
-import asyncio
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from tiermesh_cli.frontier_sim import Price, SimSettings
+from fakes.frontier_caller import chat, frontier
+from tiermesh_cli.frontier_sim import SimSettings
 from tiermesh_cli.frontier_sim.answers import AnswerKeyInvalid, read_answer_key
 from tiermesh_cli.frontier_sim.draws import latency_ms, uniform
 from tiermesh_cli.frontier_sim.faults import Fault, FaultsInvalid
-from tiermesh_cli.frontier_sim.server import create_app, serving
+from tiermesh_cli.frontier_sim.server import create_app
 
-FAST: dict[str, Any] = {"median_ms": 0.0, "p95_ms": 0.0, "drip_token_ms": 1.0, "hang_ms": 20.0}
 LABELS = "Classify the user's message as one of: late_parcel, refund. Answer with the label alone."
-
-
-def chat(text: Any = "hello", **fields: Any) -> dict[str, Any]:
-    return {"model": "sim-small", "messages": [{"role": "user", "content": text}], **fields}
-
-
-class Caller:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
-
-    async def post(self, body: Any, **headers: str) -> tuple[int, dict[str, Any], aiohttp.ClientResponse]:
-        async with self.session.post("/v1/chat/completions", json=body, headers=headers) as response:
-            return response.status, await response.json(), response
-
-    async def stream(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        async with self.session.post("/v1/chat/completions", json={**body, "stream": True}) as response:
-            assert response.status == 200
-            lines = (await response.text()).split("\n\n")
-        events = [line.removeprefix("data: ") for line in lines if line]
-        assert events.pop() == "[DONE]"
-        return [json.loads(event) for event in events]
-
-    async def get(self, path: str) -> Any:
-        async with self.session.get(path) as response:
-            return await response.json()
-
-    async def bill(self) -> dict[str, Any]:
-        statement: dict[str, Any] = await self.get("/bill")
-        return statement
-
-    async def billed(self, calls: int) -> None:
-        async with asyncio.timeout(10):
-            while (await self.bill())["calls"] < calls:
-                await asyncio.sleep(0.01)
-
-    async def queue(self, *faults: str) -> None:
-        async with self.session.post("/faults", json={"next_calls": faults}) as response:
-            assert response.status == 200
-
-
-@contextlib.asynccontextmanager
-async def frontier(**settings: Any) -> AsyncIterator[Caller]:
-    async with serving(SimSettings(**{**FAST, **settings})) as url, aiohttp.ClientSession(url) as session:
-        yield Caller(session)
 
 
 async def test_an_answer_says_it_is_simulated_and_counts_its_tokens() -> None:
@@ -84,35 +36,6 @@ async def test_an_answer_says_it_is_simulated_and_counts_its_tokens() -> None:
     )
     assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
     assert body["usage"]["completion_tokens_details"] == {"reasoning_tokens": 0}
-
-
-async def test_the_bill_is_the_sum_of_what_was_answered() -> None:
-    """The oracle of the money tests would charge something else than what it said was used."""
-    owed = 0
-    async with frontier() as caller:
-        for number in range(12):
-            model = ("sim-large", "sim-small")[number % 2]
-            body = chat(f"question {number}", model=model)
-            _, answer, _ = await caller.post(body, **{"X-Client-Request-Id": f"att-{number}"})
-            rates = {"sim-large": (3_000, 15_000), "sim-small": (250, 1_250)}[model]
-            usage = answer["usage"]
-            owed += usage["prompt_tokens"] * rates[0] + usage["completion_tokens"] * rates[1]
-        bill = await caller.bill()
-        tail = await caller.get("/bill?after=11")
-    assert bill["total_usd_nanos"] == owed == sum(line["cost_usd_nanos"] for line in bill["lines"])
-    assert bill["calls"] == 12
-    assert [line["client_request_id"] for line in bill["lines"]] == [f"att-{n}" for n in range(12)]
-    assert all(line["delivered"] for line in bill["lines"])
-    assert len({line["response_id"] for line in bill["lines"]}) == 12
-    assert [line["line"] for line in tail["lines"]] == [12]
-
-
-def test_a_call_rounds_up_once() -> None:
-    """Rounding each part would charge more than the price, rounding down would charge less than was held."""
-    assert Price(1, 1).cost_usd_nanos(1, 1) == 1
-    assert Price(999_999, 1).cost_usd_nanos(1, 1) == 1
-    assert Price(999_999, 2).cost_usd_nanos(1, 1) == 2
-    assert Price(0, 0).cost_usd_nanos(10**9, 10**9) == 0
 
 
 async def test_the_output_limit_cuts_and_is_never_passed() -> None:
@@ -177,128 +100,6 @@ async def test_a_key_is_asked_for_only_where_one_is_set() -> None:
         assert (await caller.bill())["calls"] == 1
 
 
-@pytest.mark.parametrize(("fault", "status"), [("rate_limited", 429), ("unavailable", 503), ("error_200", 200)])
-async def test_a_refusal_is_not_billed(fault: str, status: int) -> None:
-    """Releasing the hold of a refused call would be wrong against this oracle."""
-    async with frontier() as caller:
-        await caller.queue(fault, "none")
-        answered, body, response = await caller.post(chat())
-        assert answered == status
-        assert body["error"]["message"]
-        assert ("Retry-After" in response.headers) == (fault == "rate_limited")
-        assert (await caller.bill())["calls"] == 0
-        assert (await caller.post(chat()))[1]["choices"]
-        assert (await caller.bill())["calls"] == 1
-
-
-async def test_an_error_after_the_work_is_billed() -> None:
-    """A mesh that frees the money of every 500 would not be found out."""
-    async with frontier() as caller:
-        await caller.queue("server_error")
-        status, body, _ = await caller.post(chat())
-        bill = await caller.bill()
-    assert (status, body["error"]["code"]) == (500, "server_error")
-    assert (bill["calls"], bill["lines"][0]["delivered"]) == (1, False)
-    assert bill["total_usd_nanos"] > 0
-
-
-@pytest.mark.parametrize("fault", ["hang", "cut"])
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_call_whose_answer_is_lost_is_billed_as_undelivered(fault: str, stream: bool) -> None:
-    """Work paid for and never seen is what a suspended reservation stands for; it would go untested."""
-    async with frontier() as caller:
-        await caller.queue(fault)
-        with pytest.raises(aiohttp.ClientError):
-            await caller.post(chat(stream=stream))
-        bill = await caller.bill()
-    assert [line["delivered"] for line in bill["lines"]] == [False]
-
-
-async def test_a_caller_that_hangs_up_pays() -> None:
-    """The bill would follow the caller's patience and not the provider's work."""
-    async with frontier(hang_ms=10_000.0) as caller:
-        await caller.queue("hang")
-        call = asyncio.create_task(caller.post(chat()))
-        await caller.billed(1)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        bill = await caller.bill()
-    assert [line["delivered"] for line in bill["lines"]] == [False]
-    assert bill["total_usd_nanos"] > 0
-
-
-async def test_missing_usage_differs_from_zero_usage_and_both_are_billed() -> None:
-    """Settling a call without usage at zero would agree with the bill."""
-    async with frontier() as caller:
-        await caller.queue("no_usage", "zero_usage", "no_usage", "zero_usage")
-        _, missing, _ = await caller.post(chat())
-        _, zero, _ = await caller.post(chat())
-        telling = {"include_usage": True}
-        missing_stream = await caller.stream(chat(stream_options=telling))
-        zero_stream = await caller.stream(chat(stream_options=telling))
-        bill = await caller.bill()
-    assert "usage" not in missing
-    assert zero["usage"]["total_tokens"] == 0
-    assert all(event.get("usage") is None for event in missing_stream)
-    assert zero_stream[-1]["usage"]["completion_tokens"] == 0
-    assert len({line["cost_usd_nanos"] for line in bill["lines"]}) == 1
-    assert bill["total_usd_nanos"] > 0
-
-
-async def test_a_drip_gives_a_token_an_event() -> None:
-    """A slow stream would arrive whole, so that deadlines inside a stream would go untested."""
-    async with frontier() as caller:
-        await caller.queue("drip", "drip")
-        events = await caller.stream(chat("slow", max_tokens=6))
-        status, body, _ = await caller.post(chat("slow", max_tokens=6))
-    assert sum("content" in e["choices"][0]["delta"] for e in events) == 1 + 6
-    assert (status, body["usage"]["completion_tokens"]) == (200, 6)
-
-
-async def test_more_calls_than_allowed_at_once_are_told_to_come_back() -> None:
-    """Back-pressure of a provider would not reach the mesh, or would be billed."""
-    async with frontier(concurrency_max=2, hang_ms=30_000.0) as caller:
-        await caller.queue("hang", "hang")
-        held = [asyncio.create_task(caller.post(chat())) for _ in range(2)]
-        await caller.billed(2)
-        status, _, response = await caller.post(chat())
-        calls = (await caller.bill())["calls"]
-    assert (status, response.headers["Retry-After"], calls) == (429, "1", 2)
-    outcomes = await asyncio.gather(*held, return_exceptions=True)
-    assert all(isinstance(outcome, aiohttp.ClientError) for outcome in outcomes)
-
-
-async def test_a_full_bill_refuses_further_work() -> None:
-    """A call would be worked on without a line, and the oracle would be silently short."""
-    async with frontier(bill_lines_max=1) as caller:
-        statuses = [(await caller.post(chat()))[0] for _ in range(3)]
-        assert statuses == [200, 507, 507]
-        assert (await caller.bill())["calls"] == 1
-
-
-async def test_the_inbox_holds_every_text_that_arrived() -> None:
-    """A private text that left in a refused call, or in a broken body, would not be seen."""
-    async with frontier() as caller:
-        await caller.queue("unavailable")
-        await caller.post(chat("refused one"))
-        await caller.post(chat([{"type": "text", "text": "in parts"}]))
-        await caller.post({"messages": "broken secret"})
-        texts = await caller.get("/inbox")
-    assert texts[:2] == ["refused one", "in parts"]
-    assert "broken secret" in texts[2]
-
-
-async def test_a_full_inbox_counts_what_it_drops() -> None:
-    """A privacy check would pass because the texts were no longer kept."""
-    async with frontier(inbox_texts_max=1) as caller:
-        await caller.post(chat("first"))
-        await caller.post(chat("second"))
-        async with caller.session.get("/inbox") as response:
-            assert response.headers["x-dropped"] == "1"
-            assert await response.json() == ["first"]
-
-
 async def test_the_answer_key_gives_labels_that_were_offered(tmp_path: Path) -> None:
     """Escalated classifications would get prose, or a label where none was asked for."""
     key = tmp_path / "key.jsonl"
@@ -332,51 +133,6 @@ def test_a_broken_answer_key_names_its_line(tmp_path: Path) -> None:
         read_answer_key(key)
     with pytest.raises(AnswerKeyInvalid, match=r"none\.jsonl"):
         create_app(SimSettings(answer_key=tmp_path / "none.jsonl"))
-
-
-async def test_the_same_seed_gives_the_same_calls_and_another_seed_others() -> None:
-    """A failure found with a seed could not be found again."""
-
-    async def outcomes(seed: int) -> list[tuple[int, str]]:
-        rates = {"unavailable": 0.3, "server_error": 0.2}
-        async with frontier(seed=seed) as caller:
-            async with caller.session.post("/faults", json={"rates": rates}) as response:
-                assert response.status == 200
-            found = [await caller.post(chat(f"{n}")) for n in range(60)]
-        return [(status, json.dumps(body.get("choices"))) for status, body, _ in found]
-
-    first = await outcomes(7)
-    assert await outcomes(7) == first
-    assert await outcomes(8) != first
-    assert {status for status, _ in first} == {200, 500, 503}
-
-
-@pytest.mark.parametrize(
-    "wish",
-    [
-        {"rates": {"nothing": 0.1}},
-        {"rates": {"cut": 1.5}},
-        {"rates": {"cut": -0.1}},
-        {"rates": {"cut": 0.6, "hang": 0.6}},
-        {"rates": {"cut": True}},
-        {"rates": [1]},
-        {"next_calls": ["nothing"]},
-        {"next_calls": "cut"},
-        {"next_calls": ["cut"] * 10_001},
-        {"hang_ms": -1},
-        {"drip_token_ms": "1"},
-        {"rate": {}},
-        [],
-    ],
-)
-async def test_a_fault_out_of_bounds_changes_nothing(wish: Any) -> None:
-    """A typing error in a test would run it without its fault, and it would pass."""
-    async with frontier() as caller:
-        before = await caller.get("/faults")
-        async with caller.session.post("/faults", json=wish) as response:
-            assert response.status == 400
-            assert (await response.json())["error"]["message"]
-        assert await caller.get("/faults") == before
 
 
 def test_settings_out_of_bounds_are_named() -> None:

@@ -6,6 +6,7 @@ from fakes.inference import GivenClassifier
 from fakes.router import RecordingPublisher, RecordingResults
 from tiermesh_chassis.delivery import Inbound
 from tiermesh_chassis.errors import TransientError
+from tiermesh_contracts.budget import attempt_id
 from tiermesh_contracts.escalations import Escalation, ModelRef
 from tiermesh_contracts.ids import new_request_id
 from tiermesh_contracts.requests import AcceptedRequest, InferenceRequest, LocalWork, Privacy
@@ -84,7 +85,8 @@ async def test_an_unsure_answer_asks_a_frontier_and_gives_no_result_yet() -> Non
     request = record.message.accepted.request
     assert isinstance(sent.message, Escalation)
     assert (sent.topic, sent.key) == ("mesh.escalations.v1", "acme")
-    assert (sent.event_id, sent.correlation_id) == (f"acme/{request.request_id}/2/1", str(request.request_id))
+    assert sent.event_id == attempt_id("acme", request.request_id, 2, 1)
+    assert sent.correlation_id == str(request.request_id)
     assert sent.message.best_local is not None
     assert sent.message.accepted.timings_ms["inference"] == 200
     assert mesh.results.answered == []

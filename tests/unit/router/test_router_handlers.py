@@ -5,6 +5,7 @@ import pytest
 from fakes.router import CountedSteps, GivenScores, MemoryClaims, RecordingPublisher, RecordingResults
 from tiermesh_chassis.delivery import Inbound
 from tiermesh_chassis.errors import PermanentError, TransientError
+from tiermesh_contracts.budget import attempt_id
 from tiermesh_contracts.escalations import Escalation, EscalationReason, ModelRef
 from tiermesh_contracts.failures import DeadLetterReason
 from tiermesh_contracts.ids import new_request_id
@@ -64,6 +65,7 @@ async def test_known_text_becomes_local_work() -> None:
     assert sent.message.accepted.expires_at_ms == 1_009_000
     assert sent.message.accepted.timings_ms == {"requests_queue": 400, "router": 100}
     assert mesh.scores.asked == [("where is my parcel", "auto", 1_009_000)]
+    assert mesh.claims.kept_until_ms == [1_009_000]
     assert len(mesh.decisions.steps) == 1
 
 
@@ -74,7 +76,7 @@ async def test_novel_text_becomes_an_escalation_keyed_by_tenant() -> None:
     (sent,) = mesh.publisher.published
     assert isinstance(sent.message, Escalation)
     assert (sent.topic, sent.key) == ("mesh.escalations.v1", "acme")
-    assert sent.event_id == f"acme/{record.message.request_id}/0/1"
+    assert sent.event_id == attempt_id("acme", record.message.request_id, 0, 1)
     assert (sent.message.reason, sent.message.attempt) == (EscalationReason.NOVEL, 1)
     assert sent.message.labels == ("lost", "late")
     assert [str(candidate) for candidate in sent.message.candidates] == ["sim/large"]

@@ -82,9 +82,13 @@ async def test_health_readiness_and_metrics_over_http(rig: Rig) -> None:
     async def model() -> str | None:
         return missing[-1]
 
+    async def beside() -> str | None:
+        return "work goes on without it"
+
     service.subscribe(topic, Lane(InferenceRequest, nothing, in_flight_max=8))
     store = service.store()
     service.check("late", model)
+    service.check("beside", beside, advisory=True)
     closed: list[str] = []
 
     async def close() -> None:
@@ -95,7 +99,8 @@ async def test_health_readiness_and_metrics_over_http(rig: Rig) -> None:
     async with rig.running(service) as (run,):
         assert await run.get("/health") == (200, '{"status": "alive"}')
         status, ready = await run.get("/ready")
-        assert (status, json.loads(ready)) == (200, {"ready": True, "missing": {}})
+        advisory = {"beside": "work goes on without it"}
+        assert (status, json.loads(ready)) == (200, {"ready": True, "missing": {}, "advisory": advisory})
         missing.append("the model went away")
         status, ready = await run.get("/ready")
         assert (status, json.loads(ready)["missing"]) == (503, {"late": "the model went away"})

@@ -3,7 +3,9 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from opentelemetry import trace
@@ -41,7 +43,7 @@ models = [{{ name = "sim-large", input_usd_per_mtok = 3, output_usd_per_mtok = 1
 [[budgets]]
 scope = "org"
 window = "month"
-limit_usd = 100
+limit_usd = {limit_usd}
 
 [privacy]
 default = "any"
@@ -54,9 +56,12 @@ class RunningMesh:
     redis_url: str
     client: MeshClient
     spans: InMemorySpanExporter
+    set_limit: Callable[[float], object]
+    """Writes the org's limit in USD into `mesh.toml`; the guard takes it up within seconds."""
 
 
-Mesh = Callable[[], contextlib.AbstractAsyncContextManager[RunningMesh]]
+class Mesh(Protocol):
+    def __call__(self, limit_usd: float = 100) -> contextlib.AbstractAsyncContextManager[RunningMesh]: ...
 
 
 @pytest.fixture(scope="session")
@@ -78,15 +83,16 @@ def spans() -> InMemorySpanExporter:
 
 
 @contextlib.asynccontextmanager
-async def run_mesh(folder: Path, models: Path, spans: InMemorySpanExporter) -> AsyncIterator[RunningMesh]:
+async def run_mesh(
+    folder: Path, models: Path, spans: InMemorySpanExporter, limit_usd: float
+) -> AsyncIterator[RunningMesh]:
     """A broker, a store, a simulated frontier and all four services, empty at the start."""
     spans.clear()
     async with contextlib.AsyncExitStack() as stack:
         parts = await stack.enter_async_context(await Embedded.start(folder))
         await create_topics(parts.kafka, registry(["acme"]))
         sim = await stack.enter_async_context(serving(SimSettings(median_ms=20, p95_ms=40)))
-        config = CONFIG.format(org="wiring", base_url=f"{sim}/v1")
-        (folder / "mesh.toml").write_text(config)
+        config = write_config(folder, sim, limit_usd)
         env = Environment(
             kafka=parts.kafka,
             redis_url=parts.redis_url,
@@ -99,11 +105,25 @@ async def run_mesh(folder: Path, models: Path, spans: InMemorySpanExporter) -> A
         for app in APPS:
             await stack.enter_async_context(app.create_app(boot).start_lifespan_context())
         client = await stack.enter_async_context(MeshClient(parts.kafka))
-        yield RunningMesh(parts.kafka, parts.redis_url, client, spans)
+        set_limit = partial(write_config, folder, sim)
+        yield RunningMesh(parts.kafka, parts.redis_url, client, spans, set_limit)
+
+
+def write_config(folder: Path, sim: str, limit_usd: float) -> str:
+    """Whole or not at all, for the guard reads it while it runs; returns the text."""
+    config = CONFIG.format(org="wiring", base_url=f"{sim}/v1", limit_usd=limit_usd)
+    beside = folder / "mesh.new"
+    beside.write_text(config)
+    beside.replace(folder / "mesh.toml")
+    return config
 
 
 @pytest.fixture
 def mesh(tmp_path: Path, tiny_models: Path, spans: InMemorySpanExporter) -> Mesh:
     """To be entered in the test itself: a fixture's teardown runs in another task than its setup, and the
     services' task groups must be left by the task that entered them."""
-    return lambda: run_mesh(tmp_path, tiny_models, spans)
+
+    def running(limit_usd: float = 100) -> contextlib.AbstractAsyncContextManager[RunningMesh]:
+        return run_mesh(tmp_path, tiny_models, spans, limit_usd)
+
+    return running

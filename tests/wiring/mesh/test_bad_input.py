@@ -2,15 +2,26 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Iterable
 
 import redis.asyncio as redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tiermesh_contracts import DeadLetter, DeadLetterReason, InferenceRequest, ResultReason, Status, Tier
 from tiermesh_contracts.ids import new_request_id
-from tiermesh_contracts.topics import REQUESTS, dead_letters
+from tiermesh_contracts.topics import ESCALATIONS, GRANTS, LOCAL, OUTCOMES, REQUESTS, dead_letters
 
 GOOD = "how do i reset my password"
+NOVEL = "Prove that the square root of two is irrational, then write it as a limerick."
+UNREADABLE = {
+    b"{not json": DeadLetterReason.MALFORMED,
+    b"\xff\xfe": DeadLetterReason.MALFORMED,
+    b'{"surprise": 1}': DeadLetterReason.INVALID,
+    b"[]": DeadLetterReason.INVALID,
+}
+"""In any topic."""
+INNER = (ESCALATIONS.name, GRANTS.name, OUTCOMES.name, LOCAL["classify"].name)
 
 
 def body(**changes: object) -> bytes:
@@ -18,11 +29,21 @@ def body(**changes: object) -> bytes:
     return json.dumps({**fields, **changes}).encode()
 
 
-async def dead_letters_of(kafka: str, count: int) -> dict[bytes, DeadLetter]:
-    """Original value to dead letter, of the first `count` of the request topic."""
+def novel() -> InferenceRequest:
+    return InferenceRequest(request_id=new_request_id(), tenant="acme", input=NOVEL)
+
+
+async def send(kafka: str, topic: str, values: Iterable[bytes]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all") as producer:
+        for raw in values:
+            await producer.send_and_wait(topic, raw, headers=[("x-odd", None), ("x-raw", b"\xff\x00")])
+
+
+async def dead_letters_of(kafka: str, count: int, topic: str = REQUESTS.name) -> dict[bytes, DeadLetter]:
+    """Original value to dead letter, until there are `count` values of the topic."""
     found: dict[bytes, DeadLetter] = {}
     consumer = AIOKafkaConsumer(
-        dead_letters(REQUESTS.name), bootstrap_servers=kafka, auto_offset_reset="earliest", fetch_max_wait_ms=10
+        dead_letters(topic), bootstrap_servers=kafka, auto_offset_reset="earliest", fetch_max_wait_ms=10
     )
     await consumer.start()
     try:
@@ -36,14 +57,19 @@ async def dead_letters_of(kafka: str, count: int) -> dict[bytes, DeadLetter]:
     return found
 
 
-async def held_usd_nanos(redis_url: str) -> int:
+async def settled_sums(redis_url: str) -> dict[str, int]:
+    """What the org has held and posted, once nothing is held, at the latest after 20 seconds."""
+    deadline = time.monotonic() + 20
     async with redis.Redis.from_url(redis_url, decode_responses=True) as store:
-        held = await store.hget("{wiring}:e1:w:org:lifetime:all", "held")
-    return int(held or 0)
+        while True:
+            sums = {name: int(n) for name, n in (await store.hgetall("{wiring}:e1:w:org:lifetime:all")).items()}
+            if sums.get("held") == 0 or time.monotonic() > deadline:
+                return sums
+            await asyncio.sleep(0.02)
 
 
 async def test_bad_records_are_buried_and_the_rest_goes_on(mesh):
-    """Would break if one bad record failed its batch, blocked its partition or left money held."""
+    """Would break if one bad record failed its batch or blocked its partition."""
     bad = {
         b"{not json": DeadLetterReason.MALFORMED,
         b"\xff\xfe": DeadLetterReason.MALFORMED,
@@ -57,17 +83,31 @@ async def test_bad_records_are_buried_and_the_rest_goes_on(mesh):
         body(surprise=1): DeadLetterReason.INVALID,
     }
     async with mesh() as running:
-        producer = AIOKafkaProducer(bootstrap_servers=running.kafka, acks="all")
-        await producer.start()
-        for raw in bad:
-            await producer.send_and_wait(REQUESTS.name, raw, headers=[("x-odd", None), ("x-raw", b"\xff\x00")])
-        await producer.stop()
+        await send(running.kafka, REQUESTS.name, bad)
         good = InferenceRequest(request_id=new_request_id(), tenant="acme", input=GOOD)
         result = await running.client.ask(good)
         letters = await dead_letters_of(running.kafka, len(bad))
-        assert await held_usd_nanos(running.redis_url) == 0
     assert (result.status, result.tier) == (Status.ANSWERED, Tier.LOCAL)
     assert {raw: letter.reason for raw, letter in letters.items()} == bad
+
+
+async def test_bad_records_in_the_inner_topics_move_no_money(mesh):
+    """Would break if a record that no service of ours wrote stopped a service, or left money held."""
+    async with mesh() as running:
+        first = await running.client.ask(novel())
+        before = await settled_sums(running.redis_url)
+        for topic in INNER:
+            await send(running.kafka, topic, UNREADABLE)
+            letters = await dead_letters_of(running.kafka, len(UNREADABLE), topic)
+            assert {raw: letter.reason for raw, letter in letters.items()} == UNREADABLE, topic
+            assert {letter.source_topic for letter in letters.values()} == {topic}
+        assert await settled_sums(running.redis_url) == before
+        again = await running.client.ask(novel())
+        after = await settled_sums(running.redis_url)
+    assert (first.tier, again.tier) == (Tier.FRONTIER, Tier.FRONTIER)
+    assert before == {"held": 0, "posted": first.cost_usd_nanos}
+    assert after == {"held": 0, "posted": first.cost_usd_nanos + again.cost_usd_nanos}
+    assert min(first.cost_usd_nanos, again.cost_usd_nanos) > 0
 
 
 async def test_readable_but_wrong_requests_get_a_typed_answer(mesh):
