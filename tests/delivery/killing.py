@@ -74,10 +74,11 @@ class Seen:
 
     def __str__(self) -> str:
         ends = Counter(f"{each.status}/{each.reason}" for each in self.results.values())
+        slowest_ms = max((each.timings_ms.get("total", 0) for each in self.results.values()), default=0)
         return (
             f"{len(self.acknowledged)} acknowledged, {len(self.results)} results, {self.duplicated} repeats, "
-            f"{dict(ends)}, the slowest after {max(each.timings_ms.total for each in self.results.values())} ms, "
-            f"{self.conflicting} conflicts, bill {self.bill.total_usd_nanos}, books {self.books}"
+            f"{self.conflicting} conflicts, {dict(ends)}, the slowest after {slowest_ms} ms, "
+            f"bill {self.bill.total_usd_nanos}, books {self.books}"
         )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from threadpoolctl import threadpool_limits
 
 from tiermesh_modelkit.calibrate import fit_temperature, negative_log_likelihood
 from tiermesh_modelkit.scope import ScopeFit, fit_scope
@@ -21,9 +20,6 @@ MANY_EXAMPLES = 5_000
 C_MANY_EXAMPLES = 30.0
 SEARCH_FOLDS = 3
 ITERATIONS_MAX = 500
-# The matrices are small: on two shared cores, threads waiting for each other made CLINC150 take 95 s
-# (66 s of processor time) instead of 58 s (25 s).
-FIT_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,7 @@ class OutOfFold:
 
 def fit_head(embeddings: FloatArray, labels: IntArray, c: float) -> LinearHead:
     """From embeddings [N, D] and label numbers [N], all of 0..L-1; c is the inverse regularisation."""
-    with threadpool_limits(limits=FIT_THREADS):
-        return _linear(LogisticRegression(C=c, max_iter=ITERATIONS_MAX).fit(embeddings, labels))
+    return _linear(LogisticRegression(C=c, max_iter=ITERATIONS_MAX).fit(embeddings, labels))
 
 
 def folds_count(labels: IntArray) -> int:
@@ -64,8 +59,7 @@ def choose_c(embeddings: FloatArray, labels: IntArray, *, seed: int) -> float:
     for train, held in _folds(labels, SEARCH_FOLDS, seed=seed):
         model = LogisticRegression(max_iter=ITERATIONS_MAX, warm_start=True)
         for row, c in enumerate(C_GRID):
-            with threadpool_limits(limits=FIT_THREADS):
-                model.set_params(C=c).fit(embeddings[train], labels[train])
+            model.set_params(C=c).fit(embeddings[train], labels[train])
             logits[row, held] = _linear(model).logits(embeddings[held])
     losses = [negative_log_likelihood(each, labels, fit_temperature(each, labels)) for each in logits]
     return C_GRID[int(np.argmin(losses))]
