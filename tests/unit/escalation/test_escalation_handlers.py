@@ -12,7 +12,6 @@ from fakes.escalation import (
     MemoryFirsts,
     RecordedResults,
     RecordedWatch,
-    RecordingPublisher,
     ScriptedFrontier,
     answered,
     completion,
@@ -21,6 +20,7 @@ from fakes.escalation import (
     inbound,
     outcome,
 )
+from fakes.publishing import RecordingPublisher
 from tiermesh_chassis.errors import StoreUnavailable, TransientError
 from tiermesh_contracts.escalations import Escalation, Evidence, Grant, Outcome
 from tiermesh_contracts.requests import Privacy

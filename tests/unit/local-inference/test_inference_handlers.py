@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from fakes.inference import GivenClassifier
-from fakes.router import RecordingPublisher, RecordingResults
+from fakes.publishing import RecordingPublisher
+from fakes.router import RecordingResults
 from tiermesh_chassis.delivery import Inbound
 from tiermesh_chassis.errors import TransientError
 from tiermesh_contracts.budget import attempt_id

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from fakes.router import CountedSteps, GivenScores, MemoryClaims, RecordingPublisher, RecordingResults
+from fakes.publishing import RecordingPublisher
+from fakes.router import CountedSteps, GivenScores, MemoryClaims, RecordingResults
 from tiermesh_chassis.delivery import Inbound
 from tiermesh_chassis.errors import PermanentError, TransientError
 from tiermesh_contracts.budget import attempt_id
