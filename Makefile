@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PINS := requirements/build.txt requirements/weights.txt pyproject.toml
 
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# The system's certificates: a company's own authority stands there and nowhere else.
+UV := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python
 PROJECT := $(UV) --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
